@@ -1,0 +1,149 @@
+import { z } from 'zod';
+import { type ArtifactRef, artifactRefSchema } from './artifact.js';
+import { type LayerRole, recipeSchema } from './recipe.js';
+import { computeSchema, runSpecSchema, type StageOutcome } from './stages.js';
+
+/**
+ * Inputs and results of every activity, as the workflow sees them. Inputs are parsed at the activity's entry; results are
+ * references and small numbers. Activity names are wire format: renaming one breaks running workflows.
+ */
+
+const ref = artifactRefSchema;
+
+// import · cpu
+export const importPipelineInputSchema = z.strictObject({ spec: runSpecSchema });
+export interface ImportPipelineResult extends StageOutcome {
+  readonly pipeline: ArtifactRef; // kind pipeline
+  readonly prompts: ArtifactRef; // kind file: JSON PromptSets
+}
+
+// plan · cpu
+export const planQuantizationInputSchema = z.strictObject({ pipeline: ref, prompts: ref, recipe: recipeSchema });
+export interface PlanSummary {
+  readonly layers: number;
+  readonly quantizedLayers: number;
+  readonly skippedLayers: number;
+  /** Shares 0..1 whose weight and input are both at the recipe's low bits. */
+  readonly coverage: { readonly layers: number; readonly parameters: number; readonly macs: number };
+  readonly floatBytes: number;
+  readonly estimatedBytes: number;
+}
+export interface PlanQuantizationResult extends StageOutcome {
+  readonly plan: ArtifactRef;
+  readonly plannedSummary: PlanSummary;
+}
+
+// sample · gpu
+export const sampleTrajectoriesInputSchema = z.strictObject({
+  pipeline: ref, prompts: ref, recipe: recipeSchema, compute: computeSchema,
+});
+export interface SampleTrajectoriesResult extends StageOutcome {
+  readonly calibration: ArtifactRef;
+}
+
+// transform · cpu
+export const transformGraphInputSchema = z.strictObject({ pipeline: ref, recipe: recipeSchema });
+export interface TransformGraphResult extends StageOutcome {
+  readonly graph: ArtifactRef;
+}
+
+// observe · gpu
+export const observeActivationsInputSchema = z.strictObject({
+  graph: ref, plan: ref, calibration: ref, recipe: recipeSchema, compute: computeSchema,
+});
+export interface ObserveActivationsResult extends StageOutcome {
+  readonly stats: ArtifactRef;
+}
+
+// round · cpu
+export const roundWeightsInputSchema = z.strictObject({ graph: ref, plan: ref, stats: ref, recipe: recipeSchema });
+export interface RoundWeightsResult extends StageOutcome {
+  readonly parameters: ArtifactRef;
+}
+
+// finetune · gpu
+export const finetuneParametersInputSchema = z.strictObject({
+  graph: ref, plan: ref, calibration: ref, parameters: ref, recipe: recipeSchema, compute: computeSchema,
+});
+export interface FinetuneParametersResult extends StageOutcome {
+  readonly parameters: ArtifactRef;
+  /** Relative MSE of the network output on held-back prompts, before and after. */
+  readonly validation: { readonly before: number; readonly after: number };
+  /** The same on a fixed sample of the training prompts. */
+  readonly training: { readonly before: number; readonly after: number };
+  readonly steps: number;
+}
+
+// convert · cpu
+export const convertPipelineInputSchema = z.strictObject({
+  pipeline: ref, graph: ref, plan: ref, parameters: ref, recipe: recipeSchema,
+});
+export interface ConvertPipelineResult extends StageOutcome {
+  readonly pipeline: ArtifactRef; // kind pipeline: the quantized folder's model files
+  readonly denoiserBytes: number;
+  readonly floatDenoiserBytes: number;
+}
+
+// evaluate · gpu
+export const evaluatePipelineInputSchema = z.strictObject({
+  /** The float pipeline. */
+  reference: ref,
+  /** null evaluates the noise floor: the float pipeline with other seeds. */
+  candidate: ref.nullable(),
+  label: z.string(),
+  prompts: ref,
+  recipe: recipeSchema,
+  compute: computeSchema,
+});
+export interface EvaluatePipelineResult extends StageOutcome {
+  readonly scores: ArtifactRef; // JSON PipelineScores
+  readonly images: ArtifactRef;
+  readonly headline: {
+    readonly label: string;
+    readonly psnrDb: number;
+    readonly ssim: number;
+    readonly latentSqnrDb: number;
+    readonly frechetToFloat: number;
+    readonly frechetToReference: number | null;
+    /** Σ(y − ŷ)² / Σy² of the denoiser on float trajectories; null for the noise floor. */
+    readonly denoiserRelativeMse: number | null;
+  };
+}
+
+// report · cpu
+export const renderReportInputSchema = z.strictObject({
+  spec: runSpecSchema,
+  workflowId: z.string(),
+  runId: z.string(),
+  artifacts: z.record(z.string(), ref),
+  /** Headlines, validation errors and stage outcomes, as collected by the workflow. */
+  summary: z.unknown(),
+});
+export interface RenderReportResult extends StageOutcome {
+  readonly out: string;
+  readonly report: string;
+  readonly reportRef: ArtifactRef;
+}
+
+/** The activities by name; `Activities[name]` is what the workflow proxies. */
+export interface Activities {
+  importPipeline(input: z.input<typeof importPipelineInputSchema>): Promise<ImportPipelineResult>;
+  planQuantization(input: z.input<typeof planQuantizationInputSchema>): Promise<PlanQuantizationResult>;
+  sampleTrajectories(input: z.input<typeof sampleTrajectoriesInputSchema>): Promise<SampleTrajectoriesResult>;
+  transformGraph(input: z.input<typeof transformGraphInputSchema>): Promise<TransformGraphResult>;
+  observeActivations(input: z.input<typeof observeActivationsInputSchema>): Promise<ObserveActivationsResult>;
+  roundWeights(input: z.input<typeof roundWeightsInputSchema>): Promise<RoundWeightsResult>;
+  finetuneParameters(input: z.input<typeof finetuneParametersInputSchema>): Promise<FinetuneParametersResult>;
+  convertPipeline(input: z.input<typeof convertPipelineInputSchema>): Promise<ConvertPipelineResult>;
+  evaluatePipeline(input: z.input<typeof evaluatePipelineInputSchema>): Promise<EvaluatePipelineResult>;
+  renderReport(input: z.input<typeof renderReportInputSchema>): Promise<RenderReportResult>;
+}
+
+/** JSON in the `prompts` artifact: texts are disjoint (checked by the plan). Empty texts for unconditional models. */
+export interface PromptSets {
+  readonly calibration: readonly string[];
+  readonly evaluation: readonly string[];
+}
+
+/** Which role a layer plays, for tables. */
+export type { LayerRole };

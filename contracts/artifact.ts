@@ -1,0 +1,28 @@
+import { z } from 'zod';
+
+/** What an artifact holds; one kind per arrow of the pipeline. */
+export const ARTIFACT_KINDS = [
+  'pipeline', // JSON: the files of a pipeline folder with their digests (contracts/stages.ts: PipelineManifest)
+  'file', // bytes of one file of a pipeline folder
+  'plan', // JSON: QuantizationPlan
+  'calibration', // safetensors: x_t, t, conditioning, float outputs
+  'graph', // ONNX: the transformed denoiser, float
+  'stats', // safetensors: ActivationStats
+  'parameters', // safetensors: QuantizedParameters (rounded or tuned)
+  'features', // safetensors
+  'images', // safetensors: uint8 NHWC
+  'scores', // JSON
+  'report', // HTML
+  'checkpoint', // safetensors; not kept after its stage ended
+] as const;
+
+export const artifactRefSchema = z.object({
+  kind: z.enum(ARTIFACT_KINDS),
+  /** sha256 of the bytes, hex. */
+  digest: z.string().regex(/^[0-9a-f]{64}$/),
+  sizeBytes: z.number().int().nonnegative(),
+});
+
+/** Names stored bytes; all that ever crosses a workflow boundary. */
+export type ArtifactRef = z.infer<typeof artifactRefSchema>;
+export type ArtifactKind = ArtifactRef['kind'];

@@ -1,0 +1,138 @@
+import { z } from 'zod';
+
+/**
+ * A recipe says what to do. All defaults live here; a recipe file holds only what differs, and `extends` another.
+ * Every object is strict: an unknown key is an error.
+ */
+
+const bits = z.number().int().min(2).max(8);
+const groupSize = z.union([z.literal(32), z.literal(64), z.literal(128)]);
+
+export const weightSettingsSchema = z
+  .strictObject({
+    bits: bits.default(4).describe('bits of a weight; 2 to 8'),
+    granularity: z
+      .enum(['channel', 'group'])
+      .default('group')
+      .describe('one scale per output channel, or per output channel and group of input channels'),
+    groupSize: groupSize.default(64).describe('input elements that share a scale when granularity is group'),
+    range: z.enum(['absmax', 'mse']).default('mse').describe('how the scale is found'),
+  })
+  .prefault({});
+
+export const activationSettingsSchema = z
+  .strictObject({
+    bits: bits.default(4).describe('bits of an activation; 2 to 8'),
+    symmetric: z.boolean().default(false).describe('signed codes around zero; otherwise unsigned codes with a zero point'),
+    ranges: z
+      .enum(['static', 'timestep', 'dynamic'])
+      .default('dynamic')
+      .describe('one range for all timesteps, a table with one range per calibrated timestep, or found at run time'),
+    groupSize: groupSize
+      .nullable()
+      .default(64)
+      .describe('dynamic ranges: channels that share a range; null is one range per pixel or token'),
+    range: z.enum(['minmax', 'mse']).default('mse').describe('how static and timestep ranges are found'),
+  })
+  .prefault({});
+
+/** Which layers a finetuning phase trains, by role. */
+export const LAYER_ROLES = [
+  'first',
+  'last',
+  'time-embedding',
+  'attention-projection',
+  'feed-forward',
+  'convolution',
+  'shortcut',
+  'linear',
+  'attention-matmul',
+] as const;
+export const layerRoleSchema = z.enum(LAYER_ROLES);
+export type LayerRole = z.infer<typeof layerRoleSchema>;
+
+export const finetuningPhaseSchema = z.strictObject({
+  name: z.string().min(1),
+  layers: z.array(layerRoleSchema).min(1).describe('roles of the layers whose weights and biases are trained'),
+  steps: z.number().int().positive(),
+  learningRateWeights: z.number().positive().default(1e-4),
+  learningRateScales: z.number().positive().default(1e-3),
+});
+
+export const recipeSchema = z.strictObject({
+  $schema: z.string().optional(),
+  name: z
+    .string()
+    .regex(/^[a-z0-9][a-z0-9._-]*$/)
+    .default('w4a4')
+    .describe('shows up in workflow ids and reports'),
+  weights: weightSettingsSchema,
+  activations: activationSettingsSchema,
+  edges: z
+    .strictObject({ bits: bits.default(8) })
+    .prefault({})
+    .describe('bits of weights and activations of the first and the last layer'),
+  attention: z
+    .strictObject({
+      bits: bits.nullable().default(8).describe('bits of the inputs of q·kᵀ and softmax·V; null leaves them float'),
+    })
+    .prefault({}),
+  overrides: z
+    .array(
+      z.strictObject({
+        layers: z.string().describe('regular expression on the layer name'),
+        skip: z.boolean().default(false),
+        weightBits: bits.optional(),
+        activationBits: bits.optional(),
+      }),
+    )
+    .default([]),
+  transforms: z.array(z.enum(['split-shortcut'])).default(['split-shortcut']),
+  sampling: z
+    .strictObject({
+      steps: z.number().int().min(1).max(1000).default(20),
+      guidance: z.number().min(1).max(30).default(1.5),
+    })
+    .prefault({}),
+  prompts: z
+    .strictObject({
+      file: z.string().nullable().default(null).describe('a .txt (a prompt a line) or .json (array of strings) file; null: prompts.txt or prompts.json of the pipeline folder, else the bundled captions'),
+      evaluation: z.array(z.string()).nullable().default(null).describe('exact evaluation prompts instead of a draw from the file'),
+    })
+    .prefault({}),
+  calibration: z
+    .strictObject({
+      trajectories: z.number().int().min(2).max(100_000).default(128).describe('float trajectories that are sampled, a prompt each'),
+      timesteps: z.number().int().min(1).max(1000).default(20).describe('timesteps, evenly spaced over the sampler steps, whose inputs are kept'),
+      seed: z.number().int().nonnegative().default(1),
+    })
+    .prefault({}),
+  finetuning: z
+    .strictObject({
+      enabled: z.boolean().default(true),
+      phases: z.array(finetuningPhaseSchema).default([]),
+      batchSize: z.number().int().min(1).max(256).default(16),
+      outputLossWeight: z.number().nonnegative().default(2).describe('weight of the network-output MSE beside the layer MSE'),
+      layerLossWeight: z.number().nonnegative().default(1),
+      validationFraction: z.number().min(0.02).max(0.5).default(0.125).describe('share of the calibration prompts held back'),
+      validateEvery: z.number().int().positive().default(50).describe('steps between validations'),
+      patience: z.number().int().positive().default(6).describe('validations without improvement before a phase ends'),
+      seed: z.number().int().nonnegative().default(2),
+    })
+    .prefault({}),
+  evaluation: z
+    .strictObject({
+      samples: z.number().int().min(2).max(50_000).default(64),
+      seed: z.number().int().nonnegative().default(1000),
+      beforeFinetuning: z.boolean().default(true).describe('also evaluate the same recipe without finetuning'),
+      timestepPairs: z.number().int().min(16).max(100_000).default(256).describe('(image, step, branch) triples of the denoiser error'),
+    })
+    .prefault({}),
+});
+
+/** A fully resolved recipe: every default filled in. */
+export type Recipe = z.output<typeof recipeSchema>;
+export type RecipeInput = z.input<typeof recipeSchema>;
+export type WeightSettings = Recipe['weights'];
+export type ActivationSettings = Recipe['activations'];
+export type FinetuningPhase = z.output<typeof finetuningPhaseSchema>;

@@ -1,0 +1,73 @@
+import { z } from 'zod';
+import { artifactRefSchema } from './artifact.js';
+import { recipeSchema } from './recipe.js';
+
+/** The phases of a run, in order. Each is one activity (report and publish share the last). */
+export const STAGES = [
+  'import',
+  'plan',
+  'sample',
+  'transform',
+  'observe',
+  'round',
+  'finetune',
+  'convert',
+  'evaluate',
+  'report',
+] as const;
+export type Stage = (typeof STAGES)[number];
+
+/** Where heavy stages compute. */
+export const computeSchema = z.strictObject({
+  device: z.enum(['cpu', 'webgpu', 'cuda']).default('cpu'),
+  /** Intra-op threads of the engine child. */
+  threads: z.number().int().min(1).max(256),
+});
+export type Compute = z.output<typeof computeSchema>;
+
+/** What `quantizePipeline` is started with. Everything is resolved: no defaults are applied later. */
+export const runSpecSchema = z.strictObject({
+  /** Absolute path of the pipeline folder, on the host of the `cpu` worker that imports it. */
+  source: z.string(),
+  /** Digest of the folder's files at submission; the import refuses a folder that changed since. */
+  sourceDigest: z.string(),
+  pipelineName: z.string(),
+  recipe: recipeSchema,
+  /** Absolute path of the output folder. */
+  out: z.string(),
+  compute: computeSchema,
+  /** Prompts resolved by the CLI and stored as an artifact-sized list would not fit: kept in the store. */
+  prompts: artifactRefSchema.nullable(),
+});
+export type RunSpec = z.output<typeof runSpecSchema>;
+
+/** A pipeline folder in the store: relative paths (posix) with the bytes' refs. */
+export const pipelineManifestSchema = z.strictObject({
+  schemaVersion: z.literal(1),
+  name: z.string(),
+  files: z.array(z.strictObject({ path: z.string(), ref: artifactRefSchema })),
+});
+export type PipelineManifest = z.infer<typeof pipelineManifestSchema>;
+
+/** Every stage result says whether the work was done now or found in the store. */
+export interface StageOutcome {
+  readonly reused: boolean;
+  /** One line for people: what came out, in numbers (≤ 200 characters). */
+  readonly summary: string;
+  /** Seconds of work (0 when reused). */
+  readonly seconds: number;
+}
+
+/** Progress inside a stage; heartbeat details and the CLI's live line. */
+export const progressSchema = z.strictObject({
+  stage: z.enum(STAGES),
+  done: z.number(),
+  total: z.number(),
+  unit: z.string(),
+  /** Items per second over the last half minute. */
+  rate: z.number().nullable(),
+  etaSeconds: z.number().nullable(),
+  note: z.string().max(200),
+  checkpoint: artifactRefSchema.nullable(),
+});
+export type Progress = z.infer<typeof progressSchema>;

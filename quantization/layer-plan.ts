@@ -1,0 +1,86 @@
+import type { LayerRole } from '../contracts/recipe.js';
+
+/**
+ * What will happen to each layer of a denoiser. Built by plan-layers.ts from the transformed graph and the recipe; read by
+ * observation, rounding, finetuning and conversion.
+ */
+export interface QuantizationPlan {
+  readonly schemaVersion: 1;
+  readonly layers: readonly PlannedLayer[];
+  readonly coverage: Coverage;
+  /** Bytes of the float denoiser file and the estimate for the quantized one. */
+  readonly floatBytes: number;
+  readonly estimatedBytes: number;
+}
+
+export interface PlannedLayer {
+  /** Stable and readable: the module path of the node, e.g. `down_blocks.0.resnets.0.conv1`; unique. */
+  readonly name: string;
+  /** `name` of its node in the transformed graph. */
+  readonly node: string;
+  readonly opType: 'Conv' | 'MatMul' | 'Gemm';
+  readonly role: LayerRole;
+  /** The value the layer computes (before a separate bias Add, if any). */
+  readonly output: string;
+  /** null for matrix products of two activations. */
+  readonly weight: PlannedWeight | null;
+  /** Quantized inputs: one for a layer with a weight, two for q·kᵀ and softmax·V. Empty when skipped. */
+  readonly inputs: readonly PlannedInput[];
+  /** Why it stays float; null when it is quantized. */
+  readonly skipped: string | null;
+  /** Weight elements (bias not counted). */
+  readonly parameters: number;
+  /** Multiply-adds per sample (batch 1). */
+  readonly macs: number;
+}
+
+export interface PlannedWeight {
+  /** Initializer in the transformed graph. */
+  readonly initializer: string;
+  readonly dims: readonly number[];
+  /** Axis of output channels and axis of input channels of `dims`. Conv: 0, 1. MatMul [K, N]: 1, 0. Gemm transB: 0, 1. */
+  readonly outputAxis: number;
+  readonly inputAxis: number;
+  /** Bias initializer read by the same node (or by the Add right behind a MatMul), null when there is none. */
+  readonly bias: string | null;
+  readonly scheme: WeightScheme;
+}
+
+export interface WeightScheme {
+  /** Signed symmetric codes −2^(b−1) … 2^(b−1)−1. */
+  readonly bits: number;
+  /** Input elements along `inputAxis` per scale; null: one scale per output channel. Divides the axis. */
+  readonly groupSize: number | null;
+  readonly range: 'absmax' | 'mse';
+}
+
+export interface PlannedInput {
+  /** Value name in the transformed graph. Layers that read the same value with the same scheme share one quantizer. */
+  readonly value: string;
+  /** Position among the node's inputs. */
+  readonly index: number;
+  /** Axis of the channels that a dynamic group spans: 1 for Conv, the contracted axis for products (last, or last-but-one). */
+  readonly channelAxis: number;
+  /** What axis 0 of the value counts: samples of the batch, entries of the timestep input, or something else (heads × batch). */
+  readonly rows: 'batch' | 'timestep' | 'other';
+  readonly scheme: ActivationScheme;
+}
+
+export interface ActivationScheme {
+  readonly bits: number;
+  /** Signed codes without a zero point; otherwise unsigned codes with one. */
+  readonly symmetric: boolean;
+  readonly ranges: 'static' | 'timestep' | 'dynamic';
+  /** Dynamic only: channels that share a range, null = all of them. Divides the channel axis. */
+  readonly groupSize: number | null;
+  readonly range: 'minmax' | 'mse';
+}
+
+/** Shares 0…1 of layers, weight elements and multiply-adds whose weight and input both have the recipe's low bits. */
+export interface Coverage {
+  readonly layers: number;
+  readonly parameters: number;
+  readonly macs: number;
+  /** Multiply-adds per bit pair `w4a4`, `w8a8`, `a8a8` (two activations), `float`: shares of all of them. */
+  readonly macsByBits: Readonly<Record<string, number>>;
+}
