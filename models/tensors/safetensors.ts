@@ -1,0 +1,127 @@
+import { NibbleflowError } from '../../contracts/errors.js';
+import {
+  bytesFromTensor,
+  dataFromBytes,
+  type ElementType,
+  elementCount,
+  elementSizeBytes,
+  type Tensor,
+  tensor,
+} from './tensor.js';
+
+/**
+ * The safetensors format: u64 header length, JSON header, data. https://github.com/huggingface/safetensors#format
+ * Written files have the tensors sorted by element size (large first), then by name, so that equal tensors always give
+ * equal bytes and every tensor is aligned to its element size.
+ */
+
+const DTYPES: Readonly<Record<ElementType, string>> = {
+  float32: 'F32',
+  float64: 'F64',
+  float16: 'F16',
+  int64: 'I64',
+  uint64: 'U64',
+  int32: 'I32',
+  uint32: 'U32',
+  int16: 'I16',
+  uint16: 'U16',
+  int8: 'I8',
+  uint8: 'U8',
+  bool: 'BOOL',
+};
+
+const HEADER_ALIGNMENT = 8;
+
+export interface Safetensors {
+  readonly tensors: Map<string, Tensor>;
+  readonly metadata: Record<string, string>;
+}
+
+/**
+ * Reads all tensors; their data are views of `bytes` where aligned.
+ * @throws NibbleflowError InvalidInput for files that are truncated, overlap, or have element types without a tensor.
+ */
+export function readSafetensors(bytes: Uint8Array): Safetensors {
+  const { header, data } = splitHeader(bytes);
+  const tensors = new Map<string, Tensor>();
+  let metadata: Record<string, string> = {};
+  for (const [name, entry] of Object.entries(header)) {
+    if (name === '__metadata__')
+      metadata = Object.fromEntries(Object.entries(entry as object).map(([k, v]) => [k, String(v)]));
+    else tensors.set(name, readEntry(name, entry, data));
+  }
+  return { tensors, metadata };
+}
+
+/** Writes tensors and string metadata. Equal contents give equal bytes, whatever the order of the maps. */
+export function writeSafetensors(
+  tensors: ReadonlyMap<string, Tensor>,
+  metadata: Readonly<Record<string, string>> = {},
+): Uint8Array {
+  const entries = [...tensors].sort(
+    ([nameA, a], [nameB, b]) => elementSizeBytes(b.type) - elementSizeBytes(a.type) || compare(nameA, nameB),
+  );
+  const header: Record<string, unknown> = {};
+  const keys = Object.keys(metadata).sort(compare);
+  if (keys.length > 0) header.__metadata__ = Object.fromEntries(keys.map((key) => [key, metadata[key]]));
+  let offset = 0;
+  for (const [name, value] of entries) {
+    const end = offset + value.data.byteLength;
+    header[name] = { dtype: DTYPES[value.type], shape: value.dims, data_offsets: [offset, end] };
+    offset = end;
+  }
+  const json = new TextEncoder().encode(JSON.stringify(header));
+  const headerLength = Math.ceil(json.byteLength / HEADER_ALIGNMENT) * HEADER_ALIGNMENT;
+  const result = new Uint8Array(8 + headerLength + offset);
+  new DataView(result.buffer).setBigUint64(0, BigInt(headerLength), true);
+  result.fill(0x20, 8, 8 + headerLength);
+  result.set(json, 8);
+  let at = 8 + headerLength;
+  for (const [, value] of entries) {
+    result.set(bytesFromTensor(value), at);
+    at += value.data.byteLength;
+  }
+  return result;
+}
+
+/** Code unit order: the same on every machine, unlike locale order. */
+function compare(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
+function splitHeader(bytes: Uint8Array): { header: Record<string, unknown>; data: Uint8Array } {
+  if (bytes.byteLength < 8) throw invalidFile('is too short');
+  const length = Number(new DataView(bytes.buffer, bytes.byteOffset, 8).getBigUint64(0, true));
+  if (length > bytes.byteLength - 8) throw invalidFile('ends within its header');
+  try {
+    const header: unknown = JSON.parse(new TextDecoder().decode(bytes.subarray(8, 8 + length)));
+    if (typeof header !== 'object' || header === null || Array.isArray(header))
+      throw invalidFile('has no header object');
+    return { header: header as Record<string, unknown>, data: bytes.subarray(8 + length) };
+  } catch (cause) {
+    if (cause instanceof NibbleflowError) throw cause;
+    throw invalidFile('has a header that is not JSON');
+  }
+}
+
+function readEntry(name: string, entry: unknown, data: Uint8Array): Tensor {
+  const { dtype, shape, data_offsets: offsets } = entry as { dtype?: unknown; shape?: unknown; data_offsets?: unknown };
+  const type = (Object.keys(DTYPES) as ElementType[]).find((candidate) => DTYPES[candidate] === dtype);
+  if (type === undefined) throw invalidFile(`has tensor "${name}" of the element type ${String(dtype)}`);
+  if (!isByteNumbers(shape) || !isByteNumbers(offsets) || offsets.length !== 2) {
+    throw invalidFile(`has a broken entry for tensor "${name}"`);
+  }
+  const [start = 0, end = 0] = offsets;
+  if (end - start !== elementCount(shape) * elementSizeBytes(type) || end > data.byteLength) {
+    throw invalidFile(`is truncated or broken at tensor "${name}"`);
+  }
+  return tensor(type, shape, dataFromBytes(type, data.subarray(start, end)));
+}
+
+function isByteNumbers(value: unknown): value is number[] {
+  return Array.isArray(value) && value.every((one) => Number.isSafeInteger(one) && one >= 0);
+}
+
+function invalidFile(what: string): NibbleflowError {
+  return new NibbleflowError('InvalidInput', `The safetensors file ${what}`, { fix: 'Copy or download it again.' });
+}
