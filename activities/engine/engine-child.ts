@@ -1,0 +1,166 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+import type { Duplex, Readable, Writable } from 'node:stream';
+import { fileURLToPath } from 'node:url';
+import { NibbleflowError } from '../../contracts/errors.js';
+import { FrameReader } from './frame-reader.js';
+import {
+  CHANNEL_FD,
+  type ChildSettings,
+  type Frame,
+  frameHead,
+  type Reply,
+  type ReplyOf,
+  type Request,
+} from './protocol.js';
+
+/** How much of the child's standard error an error quotes. */
+const STDERR_TAIL_BYTES = 4096;
+
+interface Pending {
+  resolve(frame: { ok: ReplyOf[keyof ReplyOf]; blobs: readonly Uint8Array[] }): void;
+  reject(error: Error): void;
+}
+
+/** An engine child process and the requests it has not answered yet. The child answers in order. */
+export class EngineChild {
+  private readonly process: ChildProcess;
+  private readonly stdin: Writable;
+  private readonly channel: Duplex;
+  private readonly pending: Pending[] = [];
+  private stderrTail = '';
+  /** Why the child is gone or about to go; later calls reject with it. */
+  private ended: Error | undefined;
+  private readonly exited: Promise<void>;
+
+  constructor(settings: ChildSettings, signal?: AbortSignal) {
+    this.process = spawn(process.execPath, [...childScript(), JSON.stringify(settings)], {
+      stdio: ['pipe', 'ignore', 'pipe', 'pipe'],
+      windowsHide: true,
+    });
+    this.stdin = this.process.stdin as Writable;
+    this.channel = this.process.stdio[CHANNEL_FD] as Duplex;
+    this.exited = new Promise((resolve) => {
+      this.process.on('close', (code, exitSignal) => {
+        this.end(this.exitError(code, exitSignal));
+        resolve();
+      });
+    });
+    this.process.on('error', (error) => this.end(startError(error)));
+    // A dying child breaks its pipes; what happened is told by its exit.
+    this.stdin.on('error', () => undefined);
+    this.channel.on('error', () => undefined);
+    const reader = new FrameReader<Reply>((frame) => this.settle(frame));
+    this.channel.on('data', (chunk: Uint8Array) => reader.push(chunk));
+    (this.process.stderr as Readable).setEncoding('utf8').on('data', (text: string) => {
+      this.stderrTail = (this.stderrTail + text).slice(-STDERR_TAIL_BYTES);
+    });
+    this.watch(signal);
+  }
+
+  /** Process id; -1 when it could not be started. */
+  get pid(): number {
+    return this.process.pid ?? -1;
+  }
+
+  /** Sends a request and waits for its answer. */
+  async call<Op extends Request['op']>(
+    request: Extract<Request, { op: Op }>,
+    blobs: readonly Uint8Array[] = [],
+  ): Promise<{ ok: ReplyOf[Op]; blobs: readonly Uint8Array[] }> {
+    if (this.ended !== undefined) throw this.ended;
+    const answer = new Promise<{ ok: ReplyOf[keyof ReplyOf]; blobs: readonly Uint8Array[] }>((resolve, reject) => {
+      this.pending.push({ resolve, reject });
+    });
+    this.channel.cork();
+    this.channel.write(frameHead(request, blobs));
+    for (const blob of blobs) this.channel.write(blob);
+    this.channel.uncork();
+    return (await answer) as { ok: ReplyOf[Op]; blobs: readonly Uint8Array[] };
+  }
+
+  /** Lets the child finish what it was sent, release its sessions and exit. Safe to call twice and after a crash. */
+  async close(): Promise<void> {
+    if (this.ended === undefined) {
+      const closing = this.call({ op: 'close' });
+      this.ended = new NibbleflowError('Internal', 'the engine was closed');
+      await closing.catch(() => undefined);
+    }
+    this.stdin.end();
+    await this.exited;
+  }
+
+  /** Kills the child; everything pending rejects with `reason`. */
+  kill(reason: Error): void {
+    this.end(reason);
+    this.process.kill('SIGKILL');
+  }
+
+  private watch(signal: AbortSignal | undefined): void {
+    if (signal === undefined) return;
+    const onAbort = (): void => this.kill(abortError(signal));
+    if (signal.aborted) onAbort();
+    else {
+      signal.addEventListener('abort', onAbort, { once: true });
+      void this.exited.then(() => signal.removeEventListener('abort', onAbort));
+    }
+  }
+
+  private settle({ header, blobs }: Frame<Reply>): void {
+    const call = this.pending.shift();
+    if (call === undefined) return;
+    if ('ok' in header) call.resolve({ ok: header.ok, blobs });
+    else {
+      const { kind, what, where, fix } = header.failure;
+      call.reject(new NibbleflowError(kind, what, { where, fix }));
+    }
+  }
+
+  private end(reason: Error): void {
+    this.ended ??= reason;
+    for (const call of this.pending.splice(0)) call.reject(reason);
+  }
+
+  private exitError(code: number | null, signal: NodeJS.Signals | null): NibbleflowError {
+    const stderr = this.stderrTail.trim();
+    const said = stderr === '' ? '' : `; its last words:\n${stderr}`;
+    if (signal === 'SIGKILL') {
+      return new NibbleflowError(
+        'EngineCrashed',
+        `the engine process was killed (SIGKILL), and not by nibbleflow: most likely the system ran out of memory${said}`,
+        {
+          fix: 'Look for the out-of-memory killer in the system log; a smaller batch needs less memory.',
+        },
+      );
+    }
+    return new NibbleflowError(
+      'EngineCrashed',
+      `the engine process ended unexpectedly (${signal ?? `exit code ${code}`})${said}`,
+    );
+  }
+}
+
+/**
+ * The arguments that make node run child.ts: its compiled neighbour when this module is compiled, else the source through
+ * jiti, so that tests and tools run from sources without a build.
+ */
+function childScript(): string[] {
+  const here = fileURLToPath(import.meta.url);
+  const folder = dirname(here);
+  if (!here.endsWith('.ts')) return [join(folder, 'child.js')];
+  const jiti = createRequire(here).resolve('jiti/package.json');
+  return [join(dirname(jiti), 'lib', 'jiti-cli.mjs'), join(folder, 'child.ts')];
+}
+
+function startError(error: Error): NibbleflowError {
+  return new NibbleflowError('EngineCrashed', `the engine process cannot be started: ${error.message}`, {
+    cause: error,
+  });
+}
+
+function abortError(signal: AbortSignal): Error {
+  const error = new Error('the engine was aborted', { cause: signal.reason });
+  error.name = 'AbortError';
+  return error;
+}

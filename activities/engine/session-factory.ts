@@ -1,0 +1,57 @@
+import { InferenceSession } from 'onnxruntime-node';
+import type { Device, ModelFile, OpenOptions } from '../../models/executor.js';
+
+/**
+ * The only place that creates sessions. Its guards work around optimizations of onnxruntime 1.30 that change results:
+ *
+ * - `ReluQuantRewrite` deletes a Relu in front of a QuantizeLinear to INT4/UINT4 whatever the zero point (wrong by up to 9
+ *   codes, silently), and `disable_quant_qdq` does not stop it.
+ * - DequantizeLinear(INT4) → MatMul becomes MatMulNBits, which by default rounds its activations to 8 bits (accuracy level 4).
+ *   `disable_quant_qdq` leaves Quantize/DequantizeLinear pairs as written, the accuracy level covers what else makes the fusion.
+ *
+ * self-test.ts proves on the running binary that they are needed and enough.
+ */
+const GUARDS = {
+  optimization: { disable_specified_optimizers: 'ReluQuantRewrite' },
+  session: { disable_quant_qdq: '1', qdq_matmulnbits_accuracy_level: '0' },
+} as const;
+
+export interface SessionSettings {
+  readonly device: Device;
+  /** Threads inside an operator. Explicit: onnxruntime's default takes every core of the machine. */
+  readonly threads: number;
+  readonly optimization: NonNullable<OpenOptions['optimization']>;
+  /** Writes a profile with this path prefix (see placement.ts). */
+  readonly profilePrefix?: string;
+}
+
+/** onnxruntime's session options for `settings`, guards included. */
+export function sessionOptions(settings: SessionSettings): InferenceSession.SessionOptions {
+  return {
+    // Only the wanted provider is named: onnxruntime-common drops a provider it cannot find from a longer list and goes on.
+    executionProviders: [settings.device],
+    graphOptimizationLevel: settings.optimization,
+    intraOpNumThreads: settings.threads,
+    interOpNumThreads: 1,
+    executionMode: 'sequential',
+    ...(settings.profilePrefix === undefined
+      ? {}
+      : { enableProfiling: true, profileFilePrefix: settings.profilePrefix }),
+    extra: {
+      optimization: GUARDS.optimization,
+      // Engines share the cores they were given; a spinning thread pool starves the others.
+      session: { ...GUARDS.session, intra_op: { allow_spinning: '0' } },
+    },
+  };
+}
+
+/** Compiles a model. Throws onnxruntime's error. */
+export async function createSession(
+  model: Uint8Array | ModelFile,
+  settings: SessionSettings,
+): Promise<InferenceSession> {
+  const options = sessionOptions(settings);
+  return model instanceof Uint8Array
+    ? InferenceSession.create(model, options)
+    : InferenceSession.create(model.path, options);
+}
