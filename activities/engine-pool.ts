@@ -1,0 +1,90 @@
+import { NibbleflowError } from '../contracts/errors.js';
+import type { Compute } from '../contracts/stages.js';
+import { EngineExecutor } from './engine/engine-executor.js';
+
+/** A warm engine is closed when nobody used it for this long: its memory is worth more than the second it saves. */
+const IDLE_MS = 60_000;
+
+interface PooledEngine {
+  readonly key: string;
+  readonly executor: EngineExecutor;
+  /** Kills the child when aborted. */
+  readonly life: AbortController;
+  timer: NodeJS.Timeout | undefined;
+}
+
+/**
+ * Engine children, each lent to one stage at a time and kept warm between stages. A stage that fails or is cancelled has
+ * its child killed, so that nothing it left behind (sessions, residents, a running kernel) reaches another stage.
+ */
+export class EnginePool {
+  private readonly idle: PooledEngine[] = [];
+  private readonly all = new Set<PooledEngine>();
+  private closed = false;
+
+  constructor(private readonly idleMs: number = IDLE_MS) {}
+
+  /** Runs `work` with an engine. Aborting `signal` kills the child. Throws what `work` throws. */
+  async use<T>(compute: Compute, signal: AbortSignal, work: (executor: EngineExecutor) => Promise<T>): Promise<T> {
+    signal.throwIfAborted();
+    const engine = await this.take(compute);
+    const kill = (): void => engine.life.abort(signal.reason);
+    signal.addEventListener('abort', kill, { once: true });
+    if (signal.aborted) kill();
+    try {
+      const result = await work(engine.executor);
+      signal.throwIfAborted();
+      this.giveBack(engine);
+      return result;
+    } catch (error) {
+      await this.discard(engine);
+      throw error;
+    } finally {
+      signal.removeEventListener('abort', kill);
+    }
+  }
+
+  /** Ends every child. */
+  async close(): Promise<void> {
+    this.closed = true;
+    await Promise.all([...this.all].map((engine) => this.discard(engine)));
+  }
+
+  private async take(compute: Compute): Promise<PooledEngine> {
+    if (this.closed) throw new NibbleflowError('EngineCrashed', 'the worker is shutting down');
+    const key = `${compute.device}:${compute.threads}`;
+    const index = this.idle.findIndex((engine) => engine.key === key);
+    const warm = index < 0 ? undefined : this.idle.splice(index, 1)[0];
+    if (warm !== undefined) {
+      clearTimeout(warm.timer);
+      return warm;
+    }
+    await Promise.all(this.idle.splice(0).map((engine) => this.discard(engine)));
+    const life = new AbortController();
+    const executor = await EngineExecutor.start({
+      device: compute.device,
+      threads: compute.threads,
+      signal: life.signal,
+    });
+    const engine: PooledEngine = { key, executor, life, timer: undefined };
+    this.all.add(engine);
+    return engine;
+  }
+
+  private giveBack(engine: PooledEngine): void {
+    this.idle.push(engine);
+    engine.timer = setTimeout(() => {
+      const index = this.idle.indexOf(engine);
+      if (index >= 0) this.idle.splice(index, 1);
+      void this.discard(engine);
+    }, this.idleMs);
+    engine.timer.unref();
+  }
+
+  private async discard(engine: PooledEngine): Promise<void> {
+    clearTimeout(engine.timer);
+    this.all.delete(engine);
+    engine.life.abort();
+    await engine.executor.close().catch(() => undefined);
+  }
+}

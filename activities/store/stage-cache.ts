@@ -1,0 +1,77 @@
+import { createHash } from 'node:crypto';
+import { readFile, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type ArtifactRef, artifactRefSchema } from '../../contracts/artifact.js';
+import { canonicalJson } from '../../contracts/canonical-json.js';
+import { pipelineManifestSchema } from '../../contracts/stages.js';
+import { atomicWrite } from './atomic-write.js';
+import type { LocalStore } from './local-store.js';
+
+/** What decides whether a stage's result may be used again. */
+export interface StageIdentity {
+  readonly stage: string;
+  /** Raised by hand when the stage's code gives other numbers. */
+  readonly version: number;
+  /** Inputs and parameters that the result depends on, and the facts of the machine that change its numbers. */
+  readonly key: unknown;
+}
+
+/** sha256 of the canonical JSON of an identity: the name of a stage's result and checkpoints. */
+export function stageKey(identity: StageIdentity): string {
+  return createHash('sha256')
+    .update(canonicalJson([identity.stage, identity.version, identity.key]))
+    .digest('hex');
+}
+
+/** Results of finished stages by key, in `results/` of the store's folder. */
+export class StageCache {
+  constructor(private readonly store: LocalStore) {}
+
+  /** The stored result; undefined unless every artifact that it names, directly or in a manifest, is in the store. */
+  async load(key: string): Promise<unknown> {
+    const path = this.path(key);
+    const text = await readFile(path, 'utf8').catch(() => undefined);
+    if (text === undefined) return undefined;
+    const result = parsed(text);
+    if (result === undefined) {
+      await rm(path, { force: true });
+      return undefined;
+    }
+    for (const ref of refsIn(result)) if (!(await this.complete(ref))) return undefined;
+    return result;
+  }
+
+  /** Keeps a result (atomic). */
+  async save(key: string, result: unknown): Promise<void> {
+    await atomicWrite(this.path(key), [new TextEncoder().encode(`${JSON.stringify(result)}\n`)]);
+  }
+
+  private path(key: string): string {
+    return join(this.store.folder, 'results', key.slice(0, 2), `${key}.json`);
+  }
+
+  private async complete(ref: ArtifactRef): Promise<boolean> {
+    if (!(await this.store.has(ref))) return false;
+    if (ref.kind !== 'pipeline') return true;
+    const manifest = pipelineManifestSchema.safeParse(await this.store.getJson(ref));
+    if (!manifest.success) return false;
+    for (const file of manifest.data.files) if (!(await this.store.has(file.ref))) return false;
+    return true;
+  }
+}
+
+/** Every artifact reference inside a JSON value. */
+export function refsIn(value: unknown): ArtifactRef[] {
+  if (value === null || typeof value !== 'object') return [];
+  const ref = artifactRefSchema.safeParse(value);
+  if (ref.success) return [ref.data];
+  return Object.values(value).flatMap(refsIn);
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}

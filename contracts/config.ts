@@ -1,0 +1,66 @@
+import { z } from 'zod';
+
+/**
+ * What the environment cannot say: the schema of temporal.config.ts. Connection settings (address, namespace, TLS, keys)
+ * are not here: they come from the TOML profiles and TEMPORAL_* variables of the `temporal` CLI.
+ */
+
+const port = z.number().int().min(1).max(65_535);
+
+const taskQueueSchema = (name: string, slots: number) =>
+  z
+    .strictObject({
+      name: z.string().min(1).default(name).describe('name of the task queue on the server'),
+      slots: z.number().int().min(1).max(64).default(slots).describe('activities that run at the same time'),
+    })
+    .prefault({});
+
+export const configSchema = z.strictObject({
+  stateDir: z
+    .string()
+    .min(1)
+    .nullable()
+    .default(null)
+    .describe('server database, logs and process ids; relative to the config file; NIBBLEFLOW_HOME goes before it'),
+  store: z
+    .strictObject({
+      dir: z.string().min(1).nullable().default(null).describe('artifacts; null is `store` in the state folder'),
+    })
+    .prefault({}),
+  taskQueues: z
+    .strictObject({
+      cpu: taskQueueSchema('nibbleflow-cpu', 2),
+      gpu: taskQueueSchema('nibbleflow-gpu', 1),
+    })
+    .prefault({}),
+  devServer: z
+    .strictObject({
+      port: port
+        .nullable()
+        .default(null)
+        .describe('null: 7233, or the next free port; a number: exactly this one, an error when it is in use'),
+      uiPort: port.nullable().default(null).describe('null: the port + 1000, or the next free port'),
+      retentionDays: z.number().int().min(1).max(3650).default(90),
+      idleMinutes: z
+        .number()
+        .min(0.05)
+        .default(30)
+        .describe('minutes without a running workflow and without a watching client until server and worker stop'),
+    })
+    .prefault({}),
+  devices: z
+    .strictObject({
+      default: z.enum(['cpu', 'webgpu', 'cuda']).default('cpu'),
+      threads: z.number().int().min(1).max(256).nullable().default(null).describe('null: all cores'),
+    })
+    .prefault({}),
+});
+
+/** temporal.config.ts with every default filled in. */
+export type Config = z.output<typeof configSchema>;
+export type ConfigInput = z.input<typeof configSchema>;
+
+/** Types temporal.config.ts: `export default defineConfig({ … })`. Values are checked when the file is loaded. */
+export function defineConfig(config: ConfigInput): ConfigInput {
+  return config;
+}

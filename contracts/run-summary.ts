@@ -1,0 +1,64 @@
+import type { EvaluatePipelineResult, FinetuneParametersResult, PlanSummary } from './activities.js';
+import type { ArtifactRef } from './artifact.js';
+import type { Stage } from './stages.js';
+
+/**
+ * What a run tells about itself: answered by the workflow's `progress` and `summary` queries, returned as its result and
+ * printed by `--output json`.
+ */
+
+/** One activity of a run, in the order of execution. `id` is unique: evaluation and conversion may happen twice. */
+export interface StageRow {
+  readonly id: string;
+  readonly stage: Stage;
+  readonly title: string;
+  readonly state: 'pending' | 'running' | 'done' | 'reused';
+  /** What came out, in one line; empty until it is done. */
+  readonly summary: string;
+  readonly seconds: number;
+}
+
+/** Answer of the `progress` query. Rates inside a stage are in the heartbeat details of its activity. */
+export interface RunProgress {
+  readonly schemaVersion: 1;
+  /** Stages that ended. */
+  readonly done: number;
+  readonly total: number;
+  readonly stages: readonly StageRow[];
+}
+
+/** Where and how well: the result of `quantizePipeline`. */
+export interface RunSummary {
+  readonly schemaVersion: 1;
+  readonly workflowId: string;
+  readonly runId: string;
+  readonly pipeline: string;
+  readonly recipe: string;
+  readonly device: string;
+  readonly out: string;
+  /** Path of the HTML report; null until the run has ended. */
+  readonly report: string | null;
+  readonly reused: number;
+  readonly total: number;
+  readonly stages: readonly StageRow[];
+  readonly plan: PlanSummary | null;
+  readonly validation: FinetuneParametersResult['validation'] | null;
+  readonly training: FinetuneParametersResult['training'] | null;
+  readonly denoiserBytes: number | null;
+  readonly floatDenoiserBytes: number | null;
+  /** Noise floor, before finetuning (when asked for), shipped. */
+  readonly scores: readonly EvaluatePipelineResult['headline'][];
+  readonly artifacts: Readonly<Record<string, ArtifactRef>>;
+}
+
+/** Names of the workflow, its queries and search attributes: wire format. */
+export const QUANTIZE_WORKFLOW = 'quantizePipeline';
+export const PROGRESS_QUERY = 'progress';
+export const SUMMARY_QUERY = 'summary';
+export const SEARCH_ATTRIBUTES = {
+  NibbleModel: 'Keyword',
+  NibbleRecipe: 'Keyword',
+  NibbleStage: 'Keyword',
+  NibbleWeightBits: 'Int',
+  NibbleActivationBits: 'Int',
+} as const;

@@ -1,0 +1,48 @@
+import type { RunSummary, StageRow } from '../contracts/run-summary.js';
+
+const MARKS: Record<StageRow['state'], string> = { pending: '', running: '▶', done: '✓', reused: '↺' };
+
+/** Markdown of the run for the UI: stages first, then the scores as they come in. */
+export function runDetails(summary: RunSummary): string {
+  return [
+    `### ${cell(summary.pipeline)} → ${cell(summary.recipe)} on ${summary.device}`,
+    '',
+    '| | stage | result | time |',
+    '|---|---|---|---|',
+    ...summary.stages.map(stageLine),
+    ...scoreTable(summary),
+  ].join('\n');
+}
+
+function stageLine(row: StageRow): string {
+  const time = row.state === 'done' ? `${row.seconds.toFixed(1)} s` : row.state === 'reused' ? 'reused' : '';
+  return `| ${MARKS[row.state]} | ${cell(row.title)} | ${cell(row.summary)} | ${time} |`;
+}
+
+function scoreTable(summary: RunSummary): string[] {
+  if (summary.scores.length === 0) return [];
+  const rows = summary.scores.map((score) =>
+    [
+      cell(score.label),
+      score.psnrDb.toFixed(2),
+      score.ssim.toFixed(4),
+      score.latentSqnrDb.toFixed(2),
+      score.denoiserRelativeMse?.toExponential(2) ?? '–',
+      score.frechetToFloat.toFixed(2),
+      score.frechetToReference?.toFixed(2) ?? '–',
+    ].join(' | '),
+  );
+  return [
+    '',
+    '### Scores against the float pipeline, same prompts and seeds',
+    '',
+    '| | PSNR dB | SSIM | latent SQNR dB | denoiser error | Fréchet to float | Fréchet to reference |',
+    '|---|---|---|---|---|---|---|',
+    ...rows.map((row) => `| ${row} |`),
+  ];
+}
+
+/** Text that cannot end a table cell. */
+function cell(text: string): string {
+  return text.replaceAll('|', '\\|').replaceAll('\n', ' ');
+}

@@ -1,0 +1,1 @@
+export { progressQuery, quantizePipeline, summaryQuery } from './quantize-pipeline.js';

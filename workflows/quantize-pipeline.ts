@@ -1,0 +1,227 @@
+import {
+  ApplicationFailure,
+  defineQuery,
+  proxyActivities,
+  setCurrentDetails,
+  setHandler,
+  upsertSearchAttributes,
+  workflowInfo,
+} from '@temporalio/workflow';
+import { z } from 'zod';
+import type { Activities, EvaluatePipelineResult } from '../contracts/activities.js';
+import type { ArtifactRef } from '../contracts/artifact.js';
+import type { FailureKind } from '../contracts/errors.js';
+import { PROGRESS_QUERY, type RunProgress, type RunSummary, SUMMARY_QUERY } from '../contracts/run-summary.js';
+import { type RunSpec, runSpecSchema, type StageOutcome } from '../contracts/stages.js';
+import { runDetails } from './details.js';
+import { ACTIVITY_RETRY, HEARTBEAT_TIMEOUT, START_TO_CLOSE_TIMEOUT } from './policies.js';
+import { pendingRows, type StageId } from './run-state.js';
+
+export const progressQuery = defineQuery<RunProgress>(PROGRESS_QUERY);
+export const summaryQuery = defineQuery<RunSummary>(SUMMARY_QUERY);
+
+/** Where activities run; the client fills it in from temporal.config.ts. */
+const taskQueuesSchema = z.strictObject({ cpu: z.string().min(1), gpu: z.string().min(1) });
+export type TaskQueues = z.output<typeof taskQueuesSchema>;
+
+/** Same input, same result, wherever it runs: which worker does it is not part of the run's spec. */
+export async function quantizePipeline(rawSpec: RunSpec, rawQueues: TaskQueues): Promise<RunSummary> {
+  const spec = parsed(runSpecSchema, rawSpec, 'run spec');
+  const queues = parsed(taskQueuesSchema, rawQueues, 'task queues');
+  return new QuantizeRun(spec, queues).execute();
+}
+
+/** One execution: what has come out so far, and the order of the stages. */
+class QuantizeRun {
+  private summary: RunSummary;
+  private readonly cpu: ReturnType<typeof activitiesOn>;
+  private readonly gpu: ReturnType<typeof activitiesOn>;
+
+  constructor(
+    private readonly spec: RunSpec,
+    queues: TaskQueues,
+  ) {
+    this.cpu = activitiesOn(queues.cpu);
+    this.gpu = activitiesOn(queues.gpu);
+    this.summary = emptySummary(spec);
+    setHandler(progressQuery, () => progressOf(this.summary));
+    setHandler(summaryQuery, () => this.summary);
+    upsertSearchAttributes({
+      NibbleModel: [spec.pipelineName],
+      NibbleRecipe: [spec.recipe.name],
+      NibbleWeightBits: [spec.recipe.weights.bits],
+      NibbleActivationBits: [spec.recipe.activations.bits],
+    });
+    this.show();
+  }
+
+  async execute(): Promise<RunSummary> {
+    const { recipe, compute } = this.spec;
+    const imported = await this.stage('import', 'cpu', 'importPipeline', { spec: this.spec });
+    const { pipeline, prompts } = imported;
+    const { plan, plannedSummary } = await this.stage('plan', 'cpu', 'planQuantization', { pipeline, prompts, recipe });
+    this.update({ plan: plannedSummary });
+    const sampling = { pipeline, prompts, recipe, compute };
+    const { calibration } = await this.stage('sample', 'gpu', 'sampleTrajectories', sampling);
+    const { graph } = await this.stage('transform', 'cpu', 'transformGraph', { pipeline, recipe });
+    const observing = { graph, plan, calibration, recipe, compute };
+    const { stats } = await this.stage('observe', 'gpu', 'observeActivations', observing);
+    const rounded = await this.stage('round', 'cpu', 'roundWeights', { graph, plan, stats, recipe });
+    const parts = { pipeline, prompts, graph, plan, calibration };
+    await this.evaluate('evaluate-floor', parts, null, 'noise floor (float, other seeds)');
+    if (this.has('convert-before')) await this.evaluateBefore(parts, rounded.parameters);
+    const parameters = this.has('finetune') ? await this.finetune(parts, rounded.parameters) : rounded.parameters;
+    const converting = { pipeline, graph, plan, parameters, recipe };
+    const shipped = await this.stage('convert', 'cpu', 'convertPipeline', converting);
+    this.update({ denoiserBytes: shipped.denoiserBytes, floatDenoiserBytes: shipped.floatDenoiserBytes });
+    await this.evaluate('evaluate', parts, shipped.pipeline, this.has('finetune') ? 'finetuned' : 'quantized');
+    return this.report();
+  }
+
+  private async evaluateBefore(parts: Parts, parameters: ArtifactRef): Promise<void> {
+    const { pipeline, graph, plan } = parts;
+    const converting = { pipeline, graph, plan, parameters, recipe: this.spec.recipe };
+    const before = await this.stage('convert-before', 'cpu', 'convertPipeline', converting);
+    await this.evaluate('evaluate-before', parts, before.pipeline, 'before finetuning');
+  }
+
+  private async finetune(parts: Parts, parameters: ArtifactRef): Promise<ArtifactRef> {
+    const { graph, plan, calibration } = parts;
+    const { recipe, compute } = this.spec;
+    const input = { graph, plan, calibration, parameters, recipe, compute };
+    const tuned = await this.stage('finetune', 'gpu', 'finetuneParameters', input);
+    this.update({ validation: tuned.validation, training: tuned.training });
+    return tuned.parameters;
+  }
+
+  private async evaluate(id: StageId, parts: Parts, candidate: ArtifactRef | null, label: string): Promise<void> {
+    const { recipe, compute } = this.spec;
+    const { pipeline: reference, prompts } = parts;
+    const input = { reference, candidate, label, prompts, recipe, compute };
+    const { headline } = await this.stage(id, 'gpu', 'evaluatePipeline', input);
+    this.update({ scores: [...this.summary.scores, headline] });
+  }
+
+  private async report(): Promise<RunSummary> {
+    const { workflowId, runId } = workflowInfo();
+    const { spec, summary } = this;
+    const input = { spec, workflowId, runId, artifacts: { ...summary.artifacts }, summary };
+    const report = await this.stage('report', 'cpu', 'renderReport', input);
+    this.update({ report: report.report, out: report.out });
+    return this.summary;
+  }
+
+  /** Runs one activity, with its row, its summary line and its artifacts kept. */
+  private async stage<Name extends keyof Activities>(
+    id: StageId,
+    queue: keyof TaskQueues,
+    name: Name,
+    input: Parameters<Activities[Name]>[0],
+  ): Promise<Awaited<ReturnType<Activities[Name]>>> {
+    const title = this.summary.stages.find((row) => row.id === id)?.title ?? id;
+    this.setRow(id, { state: 'running' });
+    const activity = this[queue][name] as unknown as SummarizedActivity;
+    const result = (await activity.executeWithOptions({ summary: title.slice(0, 200) }, [input])) as Awaited<
+      ReturnType<Activities[Name]>
+    >;
+    this.keepArtifacts(id, result);
+    this.setRow(id, {
+      state: result.reused ? 'reused' : 'done',
+      summary: result.summary.slice(0, 200),
+      seconds: result.seconds,
+    });
+    return result;
+  }
+
+  private keepArtifacts(id: StageId, result: StageOutcome): void {
+    const found = Object.entries(result).filter((entry): entry is [string, ArtifactRef] => isRef(entry[1]));
+    const named = Object.fromEntries(found.map(([name, ref]) => [`${id}.${name}`, ref]));
+    this.update({ artifacts: { ...this.summary.artifacts, ...named } });
+  }
+
+  private has(id: StageId): boolean {
+    return this.summary.stages.some((row) => row.id === id);
+  }
+
+  private setRow(id: StageId, change: Partial<RunSummary['stages'][number]>): void {
+    const stages = this.summary.stages.map((row) => (row.id === id ? { ...row, ...change } : row));
+    this.update({ stages, reused: stages.filter((row) => row.state === 'reused').length });
+    const running = stages.find((row) => row.state === 'running');
+    if (running !== undefined) upsertSearchAttributes({ NibbleStage: [running.id] });
+  }
+
+  private update(change: Partial<RunSummary>): void {
+    this.summary = { ...this.summary, ...change };
+    this.show();
+  }
+
+  private show(): void {
+    setCurrentDetails(runDetails(this.summary));
+  }
+}
+
+interface Parts {
+  readonly pipeline: ArtifactRef;
+  readonly prompts: ArtifactRef;
+  readonly graph: ArtifactRef;
+  readonly plan: ArtifactRef;
+  readonly calibration: ArtifactRef;
+}
+
+interface SummarizedActivity {
+  executeWithOptions(options: { summary: string }, args: unknown[]): Promise<unknown>;
+}
+
+function activitiesOn(taskQueue: string) {
+  return proxyActivities<Activities>({
+    taskQueue,
+    startToCloseTimeout: START_TO_CLOSE_TIMEOUT,
+    heartbeatTimeout: HEARTBEAT_TIMEOUT,
+    cancellationType: 'WAIT_CANCELLATION_COMPLETED',
+    retry: ACTIVITY_RETRY,
+  });
+}
+
+/** A bare `.parse()` would throw an error that Temporal retries for ever. */
+function parsed<Schema extends z.ZodType>(schema: Schema, value: unknown, what: string): z.output<Schema> {
+  const result = schema.safeParse(value);
+  if (result.success) return result.data;
+  throw ApplicationFailure.nonRetryable(
+    `the ${what} is not valid:\n${z.prettifyError(result.error)}`,
+    'InvalidRecipe' satisfies FailureKind,
+  );
+}
+
+function emptySummary(spec: RunSpec): RunSummary {
+  const { workflowId, runId } = workflowInfo();
+  const stages = pendingRows(spec);
+  return {
+    schemaVersion: 1,
+    workflowId,
+    runId,
+    pipeline: spec.pipelineName,
+    recipe: spec.recipe.name,
+    device: spec.compute.device,
+    out: spec.out,
+    report: null,
+    reused: 0,
+    total: stages.length,
+    stages,
+    plan: null,
+    validation: null,
+    training: null,
+    denoiserBytes: null,
+    floatDenoiserBytes: null,
+    scores: [] as EvaluatePipelineResult['headline'][],
+    artifacts: {},
+  };
+}
+
+function progressOf(summary: RunSummary): RunProgress {
+  const done = summary.stages.filter((row) => row.state === 'done' || row.state === 'reused').length;
+  return { schemaVersion: 1, done, total: summary.total, stages: summary.stages };
+}
+
+function isRef(value: unknown): value is ArtifactRef {
+  return typeof value === 'object' && value !== null && 'digest' in value && 'kind' in value;
+}

@@ -1,0 +1,46 @@
+import type { StageRow } from '../contracts/run-summary.js';
+import type { RunSpec, Stage } from '../contracts/stages.js';
+
+/** Ids of the activities of a run; conversion and evaluation can happen more than once. */
+export type StageId =
+  | Exclude<Stage, 'convert' | 'evaluate'>
+  | 'convert'
+  | 'convert-before'
+  | 'evaluate'
+  | 'evaluate-before'
+  | 'evaluate-floor';
+
+interface PlannedStage {
+  readonly id: StageId;
+  readonly stage: Stage;
+  readonly title: string;
+}
+
+/** The activities that a run will execute, in order. */
+export function plannedStages(spec: RunSpec): PlannedStage[] {
+  const { recipe } = spec;
+  const finetunes = recipe.finetuning.enabled && recipe.finetuning.phases.length > 0;
+  const comparesBefore = finetunes && recipe.evaluation.beforeFinetuning;
+  const weights = `${recipe.weights.bits}-bit`;
+  const stages: (PlannedStage | false)[] = [
+    { id: 'import', stage: 'import', title: `import ${spec.pipelineName}` },
+    { id: 'plan', stage: 'plan', title: `plan ${recipe.name}: every layer's scheme` },
+    { id: 'sample', stage: 'sample', title: `sample ${recipe.calibration.trajectories} float trajectories` },
+    { id: 'transform', stage: 'transform', title: 'transform the graph, float output unchanged' },
+    { id: 'observe', stage: 'observe', title: `observe activations at ${recipe.calibration.timesteps} timesteps` },
+    { id: 'round', stage: 'round', title: `round weights to ${weights} codes` },
+    { id: 'evaluate-floor', stage: 'evaluate', title: 'evaluate the noise floor: float, other seeds' },
+    comparesBefore && { id: 'convert-before', stage: 'convert', title: 'convert the unfinetuned pipeline' },
+    comparesBefore && { id: 'evaluate-before', stage: 'evaluate', title: 'evaluate before finetuning' },
+    finetunes && { id: 'finetune', stage: 'finetune', title: `finetune in ${recipe.finetuning.phases.length} phases` },
+    { id: 'convert', stage: 'convert', title: 'convert to QuantizeLinear/DequantizeLinear' },
+    { id: 'evaluate', stage: 'evaluate', title: 'evaluate the shipped pipeline' },
+    { id: 'report', stage: 'report', title: `write ${spec.out}` },
+  ];
+  return stages.filter((stage) => stage !== false);
+}
+
+/** All stages pending. */
+export function pendingRows(spec: RunSpec): StageRow[] {
+  return plannedStages(spec).map((stage) => ({ ...stage, state: 'pending', summary: '', seconds: 0 }));
+}
