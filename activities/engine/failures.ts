@@ -42,6 +42,8 @@ const DEVICE_PROBLEMS: readonly { device: Device; pattern: RegExp; fix: string }
   },
 ];
 
+/** Onnxruntime's message without the source position and the condition that its assertions start with. */
 function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  const message = error instanceof Error ? error.message : String(error);
+  return message.replace(/^\S+\.(cc|h):\d+ .* was (false|true)\. /s, '').trim();
 }

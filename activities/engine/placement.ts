@@ -3,13 +3,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { InferenceSession } from 'onnxruntime-node';
 import type { Device } from '../../models/executor.js';
+import { elementCount } from '../../models/tensors/tensor.js';
 import type { Failure } from './protocol.js';
 
 /**
  * Proof that a session's nodes run on the wanted device. Onnxruntime puts every node the device's provider does not take on
  * the CPU without a word. Forbidding that (`session.disable_cpu_ep_fallback`) is too strict: shape arithmetic belongs on the
  * CPU, and the provider sends it there itself. So the session's first run is profiled, and the profile, which names the
- * provider, the operator and the output size of every node that ran, is judged.
+ * provider, the operator and the inputs of every node that ran, is judged.
  */
 
 const PROVIDERS: Record<Device, string> = {
@@ -18,15 +19,21 @@ const PROVIDERS: Record<Device, string> = {
   cuda: 'CUDAExecutionProvider',
 };
 
-/** Node outputs up to this size may be computed on the CPU: shapes, timesteps and table look-ups are far smaller, activations far larger. */
-const SMALL_OUTPUT_BYTES = 4096;
+/**
+ * A node that reads up to this many numbers may run on the CPU: timesteps, scales and other scalars are far fewer, activations
+ * and weights far more. Index types do not count: shapes, token ids and masks are at home there. Neither do outputs: what the
+ * CPU makes from a shape (ConstantOfShape, Range, Expand of a scalar) is no computation.
+ */
+const MOST_NUMBERS_READ_ON_CPU = 1024;
+const INDEX_TYPES: ReadonlySet<string> = new Set(['int64', 'int32', 'bool', 'string']);
 
 /** A node execution in onnxruntime's profile. */
 interface ProfiledNode {
   readonly name: string;
   readonly operator: string;
   readonly provider: string;
-  readonly outputBytes: number;
+  /** Elements of its inputs that are not of an index type. */
+  readonly numbersRead: number;
 }
 
 /** Profiles one session until its first run has been judged. */
@@ -53,28 +60,35 @@ export class PlacementCheck {
   }
 }
 
+interface ProfileEvent {
+  readonly cat?: string;
+  readonly name?: string;
+  readonly args?: {
+    readonly provider?: string;
+    readonly op_name?: string;
+    /** An entry per input: its element type and its dims. */
+    readonly input_type_shape?: readonly Readonly<Record<string, readonly number[]>>[];
+  };
+}
+
 /** The nodes that ran according to a profile (JSON as onnxruntime writes it). */
 export function profiledNodes(profile: string): ProfiledNode[] {
-  const events = JSON.parse(profile) as { cat?: string; name?: string; args?: Record<string, string> }[];
-  return events.flatMap(({ cat, name, args }) => {
+  return (JSON.parse(profile) as ProfileEvent[]).flatMap(({ cat, name, args }) => {
     if (cat !== 'Node' || args?.provider === undefined) return [];
-    return [
-      {
-        name: (name ?? '').replace(/_kernel_time$/, ''),
-        operator: args.op_name ?? '',
-        provider: args.provider,
-        outputBytes: Number(args.output_size ?? 0),
-      },
-    ];
+    const inputs = (args.input_type_shape ?? []).flatMap((input) => Object.entries(input));
+    const numbersRead = inputs.reduce(
+      (sum, [type, dims]) => (INDEX_TYPES.has(type) ? sum : sum + elementCount(dims)),
+      0,
+    );
+    const nodeName = (name ?? '').replace(/_kernel_time$/, '');
+    return [{ name: nodeName, operator: args.op_name ?? '', provider: args.provider, numbersRead }];
   });
 }
 
-/** A failure when nothing ran on `device`, or when a node elsewhere computed more than shapes and scalars. */
+/** A failure when nothing ran on `device`, or when a node elsewhere worked on more than indices and a few numbers. */
 export function misplacement(nodes: readonly ProfiledNode[], device: Device): Failure | undefined {
   const wanted = PROVIDERS[device];
-  const strays = nodes.filter(
-    (node) => node.provider !== wanted && node.outputBytes > SMALL_OUTPUT_BYTES && !node.operator.startsWith('Memcpy'),
-  );
+  const strays = nodes.filter((node) => node.provider !== wanted && node.numbersRead > MOST_NUMBERS_READ_ON_CPU);
   const onDevice = nodes.filter((node) => node.provider === wanted).length;
   if (strays.length === 0 && onDevice > 0) return undefined;
   const sample = strays.slice(0, 5).map((node) => `${node.operator} '${node.name}' on ${node.provider}`);
