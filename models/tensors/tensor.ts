@@ -87,7 +87,8 @@ export function dataFromBytes<T extends ElementType>(type: T, bytes: Uint8Array)
   const Constructor = ARRAY_CONSTRUCTORS[type];
   const size = Constructor.BYTES_PER_ELEMENT;
   if (bytes.byteLength % size !== 0) throw new RangeError(`${bytes.byteLength} bytes are no whole number of ${type}`);
-  const aligned = bytes.byteOffset % size === 0 ? bytes : bytes.slice();
+  // Not slice(): that of a Node Buffer is a view.
+  const aligned = bytes.byteOffset % size === 0 ? bytes : new Uint8Array(bytes);
   return new Constructor(aligned.buffer as ArrayBuffer, aligned.byteOffset, aligned.byteLength / size) as TensorData[T];
 }
 
