@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createRequire } from 'node:module';
+import type { Socket } from 'node:net';
 import { dirname, join } from 'node:path';
-import type { Duplex, Readable, Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { NibbleflowError } from '../../contracts/errors.js';
 import { FrameReader } from './frame-reader.js';
@@ -26,8 +26,9 @@ interface Pending {
 /** An engine child process and the requests it has not answered yet. The child answers in order. */
 export class EngineChild {
   private readonly process: ChildProcess;
-  private readonly stdin: Writable;
-  private readonly channel: Duplex;
+  private readonly stdin: Socket;
+  private readonly stderr: Socket;
+  private readonly channel: Socket;
   private readonly pending: Pending[] = [];
   private stderrTail = '';
   /** Why the child is gone or about to go; later calls reject with it. */
@@ -39,8 +40,9 @@ export class EngineChild {
       stdio: ['pipe', 'ignore', 'pipe', 'pipe'],
       windowsHide: true,
     });
-    this.stdin = this.process.stdin as Writable;
-    this.channel = this.process.stdio[CHANNEL_FD] as Duplex;
+    this.stdin = this.process.stdin as Socket;
+    this.stderr = this.process.stderr as Socket;
+    this.channel = this.process.stdio[CHANNEL_FD] as Socket;
     this.exited = new Promise((resolve) => {
       this.process.on('close', (code, exitSignal) => {
         this.end(this.exitError(code, exitSignal));
@@ -53,7 +55,7 @@ export class EngineChild {
     this.channel.on('error', () => undefined);
     const reader = new FrameReader<Reply>((frame) => this.settle(frame));
     this.channel.on('data', (chunk: Uint8Array) => reader.push(chunk));
-    (this.process.stderr as Readable).setEncoding('utf8').on('data', (text: string) => {
+    this.stderr.setEncoding('utf8').on('data', (text: string) => {
       this.stderrTail = (this.stderrTail + text).slice(-STDERR_TAIL_BYTES);
     });
     this.watch(signal);
@@ -73,6 +75,7 @@ export class EngineChild {
     const answer = new Promise<{ ok: ReplyOf[keyof ReplyOf]; blobs: readonly Uint8Array[] }>((resolve, reject) => {
       this.pending.push({ resolve, reject });
     });
+    this.holdParent(true);
     this.channel.cork();
     this.channel.write(frameHead(request, blobs));
     for (const blob of blobs) this.channel.write(blob);
@@ -87,6 +90,7 @@ export class EngineChild {
       this.ended = new NibbleflowError('Internal', 'the engine was closed');
       await closing.catch(() => undefined);
     }
+    this.holdParent(true);
     this.stdin.end();
     await this.exited;
   }
@@ -107,9 +111,18 @@ export class EngineChild {
     }
   }
 
+  /** Whether this process stays alive for the child: only while it waits for an answer. An idle child goes with its parent. */
+  private holdParent(hold: boolean): void {
+    for (const handle of [this.process, this.stdin, this.stderr, this.channel]) {
+      if (hold) handle.ref();
+      else handle.unref();
+    }
+  }
+
   private settle({ header, blobs }: Frame<Reply>): void {
     const call = this.pending.shift();
     if (call === undefined) return;
+    if (this.pending.length === 0) this.holdParent(false);
     if ('ok' in header) call.resolve({ ok: header.ok, blobs });
     else {
       const { kind, what, where, fix } = header.failure;

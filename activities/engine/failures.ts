@@ -1,3 +1,6 @@
+import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
 import type { Device } from '../../models/executor.js';
 import type { Failure } from './protocol.js';
 
@@ -16,7 +19,7 @@ export function openFailure(error: unknown, device: Device, where: string | unde
   const problem =
     device === 'cpu' ? undefined : DEVICE_PROBLEMS.find((entry) => entry.device === device && entry.pattern.test(what));
   if (problem !== undefined)
-    return { kind: 'DeviceUnavailable', what: `device ${device} cannot be used: ${what}`, where, fix: problem.fix };
+    return { kind: 'DeviceUnavailable', what: `device ${device} cannot be used: ${what}`, where, fix: problem.fix() };
   return { kind: 'InvalidModel', what: `onnxruntime cannot load the model: ${what}`, where };
 }
 
@@ -29,18 +32,36 @@ export function runFailure(error: unknown): Failure {
   return { kind: 'InvalidModel', what: `running the model failed: ${what}` };
 }
 
-const DEVICE_PROBLEMS: readonly { device: Device; pattern: RegExp; fix: string }[] = [
+const DEVICE_PROBLEMS: readonly { device: Device; pattern: RegExp; fix: () => string }[] = [
   {
     device: 'webgpu',
     pattern: /adapter|webgpu|dawn|vulkan|no available backend/i,
-    fix: 'WebGPU needs a driver: Vulkan on Linux (check `vulkaninfo`; test/software-vulkan.sh sets up a software one), Metal on macOS, Direct3D 12 on Windows. Or choose --device cpu.',
+    fix: () =>
+      'WebGPU needs a driver: Vulkan on Linux (libvulkan.so.1 and a driver; `vulkaninfo` lists them), Metal on macOS, Direct3D 12 on Windows. Or choose --device cpu.',
   },
-  {
-    device: 'cuda',
-    pattern: /providers_cuda|providers_shared|libcu|cuda|no available backend/i,
-    fix: 'CUDA needs an NVIDIA driver, the CUDA 13 libraries, and libonnxruntime_providers_{shared,cuda}.so of the same onnxruntime version beside onnxruntime_binding.node. Or choose --device cpu.',
-  },
+  { device: 'cuda', pattern: /shared library|providers_|libcu|cuda|no available backend/i, fix: cudaFix },
 ];
+
+/** What CUDA lacks: the provider libraries when they are not beside the binding, else what they load. */
+function cudaFix(): string {
+  const folder = join(
+    dirname(createRequire(import.meta.url).resolve('onnxruntime-node')),
+    '..',
+    'bin',
+    'napi-v6',
+    process.platform,
+    process.arch,
+  );
+  const names = ['providers_shared', 'providers_cuda'].map((name) =>
+    process.platform === 'win32' ? `onnxruntime_${name}.dll` : `libonnxruntime_${name}.so`,
+  );
+  const missing = names.filter((name) => !existsSync(join(folder, name)));
+  const lack =
+    missing.length > 0
+      ? `${missing.join(' and ')} of this onnxruntime version must be in ${folder}`
+      : 'The NVIDIA driver and the CUDA 13 and cuDNN 9 libraries must be where the loader finds them (LD_LIBRARY_PATH)';
+  return `${lack}. Or choose --device cpu.`;
+}
 
 /** Onnxruntime's message without the source position and the condition that its assertions start with. */
 function messageOf(error: unknown): string {

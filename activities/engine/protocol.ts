@@ -63,6 +63,7 @@ export type Reply = { readonly ok: ReplyOf[keyof ReplyOf] } | { readonly failure
 export interface ChildSettings {
   readonly device: Device;
   readonly threads: number;
+  readonly spinning: boolean;
   readonly logLevel: LogLevel;
 }
 

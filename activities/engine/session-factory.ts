@@ -21,6 +21,8 @@ export interface SessionSettings {
   readonly device: Device;
   /** Threads inside an operator. Explicit: onnxruntime's default takes every core of the machine. */
   readonly threads: number;
+  /** Threads that wait for work spin instead of sleeping. */
+  readonly spinning: boolean;
   readonly optimization: NonNullable<OpenOptions['optimization']>;
   /** Writes a profile with this path prefix (see placement.ts). */
   readonly profilePrefix?: string;
@@ -40,8 +42,12 @@ export function sessionOptions(settings: SessionSettings): InferenceSession.Sess
       : { enableProfiling: true, profileFilePrefix: settings.profilePrefix }),
     extra: {
       optimization: GUARDS.optimization,
-      // Engines share the cores they were given; a spinning thread pool starves the others.
-      session: { ...GUARDS.session, intra_op: { allow_spinning: '0' } },
+      // An idle engine never spins.
+      session: {
+        ...GUARDS.session,
+        force_spinning_stop: '1',
+        intra_op: { allow_spinning: settings.spinning ? '1' : '0' },
+      },
     },
   };
 }
