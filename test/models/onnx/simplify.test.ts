@@ -1,0 +1,120 @@
+import { describe, expect, it } from 'vitest';
+import type { Graph } from '../../../models/onnx/graph.js';
+import { readModel, writeModel } from '../../../models/onnx/model-proto.js';
+import { type Binding, simplifyGraph } from '../../../models/onnx/simplify.js';
+import { isElementType } from '../../../models/onnx/tensor-from-initializer.js';
+import { bytesFromTensor, type Tensor } from '../../../models/tensors/tensor.js';
+import { GOLDEN_MODELS, openModel, smallDims, ZOO_MODELS } from './onnx-models.js';
+import { inputOf, runOnnx } from './run-onnx.js';
+
+const UNET = 'models/zoo/emoji-t2i/unet/model.onnx';
+const TEXT_ENCODER = 'models/zoo/emoji-t2i/text_encoder/model.onnx';
+
+/** Sizes that are different from each other; `steps` is 1 or the batch. */
+const SMALL = {
+  batch: 2,
+  batch_size: 2,
+  steps: 1,
+  height: 8,
+  width: 24,
+  sequence_length: 13,
+  height_latent: 6,
+  width_latent: 10,
+};
+const LARGE = {
+  batch: 5,
+  batch_size: 5,
+  steps: 1,
+  height: 40,
+  width: 56,
+  sequence_length: 16,
+  height_latent: 14,
+  width_latent: 22,
+};
+
+function bindingsOf(graph: Graph): Binding[] {
+  return [smallDims(graph, SMALL), smallDims(graph, LARGE), smallDims(graph, { ...LARGE, steps: LARGE.batch })];
+}
+
+function feedsFor(graph: Graph, dims: Binding): Record<string, Tensor> {
+  return Object.fromEntries(
+    graph.inputs.map(({ name, type }) => {
+      if (!isElementType(type)) throw new Error(`input ${name} is ${type}`);
+      return [name, inputOf(type, dims[name] ?? [])];
+    }),
+  );
+}
+
+async function expectSameBits(original: Graph, simplified: Graph, dims: Binding): Promise<void> {
+  const feeds = feedsFor(original, dims);
+  const expected = await runOnnx(writeModel(original), feeds);
+  const actual = await runOnnx(writeModel(simplified), feeds);
+  expect(Object.keys(actual)).toEqual(Object.keys(expected));
+  for (const [name, value] of Object.entries(expected)) {
+    expect(actual[name]?.dims).toEqual(value.dims);
+    expect(Buffer.compare(bytesFromTensor(actual[name] as Tensor), bytesFromTensor(value)), name).toBe(0);
+  }
+}
+
+/** Bytes of everything but the constants' data. */
+function graphBytes(graph: Graph): number {
+  const data = [...graph.initializers.values()].reduce((sum, one) => sum + one.raw.byteLength, 0);
+  return writeModel(graph).byteLength - data;
+}
+
+describe('simplifying', () => {
+  it.each([
+    ['with the short timestep', { batch: 1, batch_size: 1, steps: 1, height: 16, width: 16, sequence_length: 16 }],
+    ['with one timestep per sample', { batch: 3, batch_size: 3, steps: 3, height: 16, width: 16, sequence_length: 16 }],
+    [
+      'with one timestep for a batch at another size',
+      { batch_size: 4, steps: 1, height: 12, width: 20, sequence_length: 9 },
+    ],
+  ])('leaves every output bit of the zoo denoiser as it was %s', async (_, sizes) => {
+    const simplified = openModel(UNET);
+    simplifyGraph(simplified, bindingsOf(simplified), { shortNames: true });
+    await expectSameBits(openModel(UNET), simplified, smallDims(simplified, sizes));
+  });
+
+  it.each([
+    { batch_size: 1, sequence_length: 16 },
+    { batch_size: 6, sequence_length: 11 },
+  ])('leaves every output bit of the text encoder as it was for %o', async (sizes) => {
+    const simplified = openModel(TEXT_ENCODER);
+    simplifyGraph(simplified, bindingsOf(simplified));
+    await expectSameBits(openModel(TEXT_ENCODER), simplified, smallDims(simplified, sizes));
+  });
+
+  it.each([...ZOO_MODELS, ...GOLDEN_MODELS])('leaves every output bit of %s as it was', async (path) => {
+    const simplified = openModel(path);
+    simplifyGraph(simplified, bindingsOf(simplified));
+    await expectSameBits(openModel(path), simplified, smallDims(simplified));
+  });
+
+  it('makes the graph of the zoo denoiser smaller than 200 kB', () => {
+    const graph = openModel(UNET);
+    const before = graphBytes(graph);
+    simplifyGraph(graph, bindingsOf(graph), { shortNames: true });
+    expect(before).toBeGreaterThan(400_000);
+    expect(graphBytes(graph)).toBeLessThan(200_000);
+  });
+
+  it('keeps parameters, boundaries and node names when it shortens value names', () => {
+    const original = openModel(UNET);
+    const graph = original.clone();
+    simplifyGraph(graph, bindingsOf(graph), { shortNames: true });
+    const names = new Set(original.nodes.map((node) => node.name));
+    expect(graph.nodes.every((node) => names.has(node.name))).toBe(true);
+    expect([graph.inputs, graph.outputs]).toEqual([original.inputs, original.outputs]);
+    expect([...original.initializers.keys()].filter((name) => !graph.initializers.has(name))).toEqual([]);
+  });
+
+  it('gives the same bytes when it is done twice', () => {
+    const graph = openModel(UNET);
+    simplifyGraph(graph, bindingsOf(graph), { shortNames: true });
+    const once = writeModel(graph);
+    const again = readModel(once);
+    simplifyGraph(again, bindingsOf(again), { shortNames: true });
+    expect(Buffer.compare(writeModel(again), once)).toBe(0);
+  });
+});
