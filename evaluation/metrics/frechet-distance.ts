@@ -43,17 +43,6 @@ export function frechetDistanceOfMoments(a: GaussianMoments, b: GaussianMoments)
   return distance(factoredMoments(a), factoredMoments(b));
 }
 
-/** `frechet[<extractor>@<first 8 hex digits of its sha256>]`: never "FID", which is another extractor's number. */
-export function frechetName(extractor: string, sha256: string): string {
-  if (!/^[0-9a-f]{8,64}$/.test(sha256)) throw new RangeError(`no hex digest: ${sha256}`);
-  return `frechet[${extractor}@${sha256.slice(0, 8)}]`;
-}
-
-/** The name with its numbers of pictures: `frechet[…] n=64` or `frechet[…] n=64 vs 1640`. */
-export function frechetLabel(name: string, n: number, referenceCount: number = n): string {
-  return referenceCount === n ? `${name} n=${n}` : `${name} n=${n} vs ${referenceCount}`;
-}
-
 function factoredFeatures(features: Float32Tensor): FactoredGaussian {
   const [n = 0, d = 0] = features.dims;
   if (features.dims.length !== 2 || n < 2 || d < 1) {

@@ -1,10 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import {
-  frechetDistance,
-  frechetDistanceOfMoments,
-  frechetLabel,
-  frechetName,
-} from '../../../evaluation/metrics/frechet-distance.js';
+import { frechetDistance, frechetDistanceOfMoments } from '../../../evaluation/metrics/frechet-distance.js';
+import { frechetLabel, frechetName } from '../../../evaluation/metrics/frechet-name.js';
 import { GaussianMoments } from '../../../evaluation/statistics/gaussian-moments.js';
 import { gaussianTensor, permutation } from '../../../models/tensors/random.js';
 import { type Float32Tensor, float32 } from '../../../models/tensors/tensor.js';

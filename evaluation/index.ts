@@ -1,0 +1,25 @@
+/** Public entry point `nibbleflow/evaluation`: features, metrics, statistics and reports. */
+export { extractFeatures, type FeatureExtraction } from './features/extract-features.js';
+export { type ExtractorSpec, extractorSpecSchema, parseExtractorSpec } from './features/extractor-spec.js';
+export { type ResizeKernel, resizeImages } from './features/resize.js';
+export { ErrorEnergy } from './metrics/error-energy.js';
+export {
+  type FrechetDistance,
+  frechetDistance,
+  frechetDistanceOfMoments,
+} from './metrics/frechet-distance.js';
+export { frechetLabel, frechetName } from './metrics/frechet-name.js';
+export type { Images } from './metrics/image-pairs.js';
+export { latentSqnrDb, SQNR_CAP_DB, sqnrDbOf } from './metrics/latent-sqnr.js';
+export { mseOfImages, PSNR_CAP_DB, psnrOfImages } from './metrics/psnr.js';
+export { relativeMse, relativeMseOf } from './metrics/relative-mse.js';
+export { type SsimName, ssimOfImages } from './metrics/ssim.js';
+export { type ModelCardExtras, renderModelCard } from './report/model-card.js';
+export { renderReport } from './report/render-report.js';
+export type * from './report/report-data.js';
+export { composeGrid, type Grid, type GridOptions } from './report/sample-grid.js';
+export { scoreTable } from './report/score-table.js';
+export { type BootstrapInterval, bootstrapInterval } from './statistics/bootstrap.js';
+export { GaussianMoments } from './statistics/gaussian-moments.js';
+export { type MeanInterval, meanInterval, pairedInterval } from './statistics/paired-interval.js';
+export { quantile } from './statistics/quantile.js';

@@ -1,0 +1,124 @@
+import { stringify } from 'yaml';
+import { duration, percent } from './format-number.js';
+import { Html, html, webAddress } from './html.js';
+import { kernelNote } from './kernel-note.js';
+import type { Fact, ReportData, RunLink, StageRow } from './report-data.js';
+import { REPORT_STYLE } from './report-style.js';
+import { finetuningChart, heatMapSection, layerBars, layerTable, timestepChart } from './section-errors.js';
+import { sampleSection } from './section-samples.js';
+import { keyFigures, scoreSection, sizeSection } from './section-scores.js';
+import { verdict } from './verdict.js';
+
+/** Loads nothing from anywhere: only inline style and inline pictures are allowed, whatever the data hold. */
+const POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'";
+
+/**
+ * The report as one self-contained HTML page: no script, no network, light and dark, printable. Parts of `data` that are absent
+ * are left out. Same data, same bytes. All texts are escaped; the only links are to the run.
+ */
+export function renderReport(data: ReportData): string {
+  const title = `${data.pipeline} in ${data.scheme}`;
+  return html`<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="${POLICY}">
+<meta name="generator" content="nibbleflow">
+<title>${title} · nibbleflow report</title>
+<style>${new Html(REPORT_STYLE)}</style>
+</head>
+<body>
+<main>
+<header>
+<p class="eyebrow">nibbleflow report${subtitle(data)}</p>
+<h1>${title}</h1>
+<p class="verdict">${verdict(data)}</p>
+${keyFigures(data)}
+</header>
+${scoreSection(data.scores)}
+${data.samples && sampleSection(data.samples, data.scheme)}
+${sizeSection(data)}
+${errorSection(data)}
+${data.layers && layerTable(data.layers)}
+${data.stages && stageSection(data.stages)}
+<h2>Which kernels ran</h2>
+<p>${kernelNote(data.compute.device)}</p>
+${factSection('Environment', [...computeFacts(data), ...(data.environment ?? [])])}
+${
+  data.recipe &&
+  html`<h2>Resolved recipe</h2>
+<pre>${stringify(data.recipe)}</pre>`
+}
+${data.run && runSection(data.run)}
+</main>
+</body>
+</html>
+`.text;
+}
+
+function subtitle(data: ReportData): string {
+  const recipe = data.recipe === undefined ? '' : ` · recipe ${data.recipe.name}`;
+  const finished = data.run?.finished === undefined ? '' : ` · ${data.run.finished}`;
+  return recipe + finished;
+}
+
+function errorSection(data: ReportData): Html | false {
+  const charts = [
+    data.timestepSqnr && timestepChart(data.timestepSqnr),
+    data.finetuning && finetuningChart(data.finetuning),
+  ].filter((chart) => chart !== undefined);
+  const bars = data.layers && layerBars(data.layers);
+  const map = data.layerTimesteps && heatMapSection(data.layerTimesteps);
+  if (charts.length === 0 && bars === undefined && map === undefined) return false;
+  return html`<h2>Where the error is</h2>
+${charts.length > 0 && html`<div class="columns">${charts}</div>`}
+${bars}${map}`;
+}
+
+function computeFacts({ compute }: ReportData): Fact[] {
+  return [
+    { label: 'Device', value: compute.device },
+    { label: 'Threads', value: String(compute.threads) },
+  ];
+}
+
+function factSection(title: string, facts: readonly Fact[]): Html {
+  return html`<h2>${title}</h2>
+<table class="facts"><tbody>
+${facts.map(
+  ({ label, value }) => html`<tr><th scope="row">${label}</th><td>${value}</td></tr>
+`,
+)}</tbody></table>`;
+}
+
+function stageSection(stages: readonly StageRow[]): Html {
+  const total = stages.reduce((sum, { seconds }) => sum + seconds, 0);
+  const rows = stages.map(
+    ({ name, seconds, reused, summary }) => html`<tr><th scope="row">${name}</th><td class="text">${summary}</td><td>${
+      reused ? 'reused' : duration(seconds)
+    }</td><td>${!reused && total > 0 && percent(seconds / total, 0)}</td></tr>
+`,
+  );
+  const reused = stages.filter((stage) => stage.reused).length;
+  return html`<h2>Stages</h2>
+<div class="scroll"><table><thead><tr><th scope="col">Stage</th><th scope="col" class="text">Outcome</th><th scope="col">Work</th><th scope="col">Share</th></tr></thead><tbody>
+${rows}</tbody></table></div>
+<p class="notes">${duration(total)} of work in ${stages.length} stages; ${reused} of ${stages.length} reused from the store.</p>`;
+}
+
+function runSection(run: RunLink): Html {
+  const url = webAddress(run.url);
+  return html`<h2>This run</h2>
+<table class="facts"><tbody>
+<tr><th scope="row">Workflow</th><td><code>${run.workflowId}</code></td></tr>
+${
+  run.runId !== undefined &&
+  html`<tr><th scope="row">Run</th><td><code>${run.runId}</code></td></tr>
+`
+}${
+  url !== undefined &&
+  html`<tr><th scope="row">Temporal UI</th><td><a href="${url}" rel="noreferrer">${url}</a> (while its server runs)</td></tr>
+`
+}</tbody></table>`;
+}

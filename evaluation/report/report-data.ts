@@ -1,0 +1,180 @@
+import type { LayerRole, Recipe } from '../../contracts/recipe.js';
+import type { Device } from '../../models/executor.js';
+
+/**
+ * Everything the report, the model card and the score table can show. Plain JSON values. Optional parts may be absent; their
+ * sections are then left out. A number that was not measured is null and shown as a dash.
+ */
+export interface ReportData {
+  /** Name of the pipeline, e.g. `emoji-t2i`. */
+  readonly pipeline: string;
+  /** Short name of the scheme for headings, e.g. `W4A4`. */
+  readonly scheme: string;
+  readonly scores: ScoreTableData;
+  readonly compute: { readonly device: Device; readonly threads: number };
+  readonly size?: SizeData;
+  readonly coverage?: CoverageData;
+  readonly samples?: SampleSheet;
+  /** Latent SQNR of each timestep, one series per column of the scores. */
+  readonly timestepSqnr?: readonly TimestepSeries[];
+  readonly layers?: readonly LayerRow[];
+  readonly layerTimesteps?: LayerTimestepErrors;
+  readonly finetuning?: FinetuningData;
+  readonly stages?: readonly StageRow[];
+  readonly environment?: readonly Fact[];
+  /** The resolved recipe, every default filled in. */
+  readonly recipe?: Recipe;
+  readonly run?: RunLink;
+}
+
+/** Which evaluation a number belongs to: float with other seeds, quantized only, quantized and finetuned. */
+export type ScoreRole = 'floor' | 'before' | 'after';
+
+export interface Interval {
+  readonly low: number;
+  readonly high: number;
+}
+
+/** One evaluation against the float pictures of the same prompts and seeds. */
+export interface ScoreColumn {
+  readonly role: ScoreRole;
+  readonly label: string;
+  /** Number of pictures. */
+  readonly samples: number;
+  /** Mean same-seed PSNR, its 95 % interval and the 10th percentile over pictures. */
+  readonly psnrDb: number | null;
+  readonly psnrInterval?: Interval | null;
+  readonly psnrP10Db?: number | null;
+  readonly ssim: number | null;
+  readonly latentSqnrDb: number | null;
+  readonly frechetToFloat: number | null;
+  readonly frechetToReference: number | null;
+  /** Σ(y − ŷ)² / Σy² of the denoiser on float trajectories; null for the noise floor. */
+  readonly denoiserRelativeMse: number | null;
+}
+
+export interface ScoreTableData {
+  readonly columns: readonly ScoreColumn[];
+  /** `frechet[<extractor>@<sha256:8>]`. */
+  readonly frechetName?: string;
+  /** Pictures behind the reference features. */
+  readonly referenceCount?: number | null;
+  /** Distance of the float pictures themselves to the reference. */
+  readonly floatToReference?: number | null;
+  readonly paired?: PairedDifference | null;
+}
+
+/** Finetuned minus unfinetuned, picture by picture. */
+export interface PairedDifference {
+  readonly psnrDb: Interval & { readonly mean: number };
+  readonly n: number;
+}
+
+export interface SizeData {
+  /** Bytes of the denoiser's files before and after. */
+  readonly floatBytes: number;
+  readonly quantizedBytes: number;
+  /** Where the quantized bytes are: weights, scales, tables, graph … */
+  readonly parts?: readonly { readonly label: string; readonly bytes: number }[];
+}
+
+export interface CoverageData {
+  /** Shares 0…1 whose weight and input both have the recipe's low bits. */
+  readonly layers: number;
+  readonly parameters: number;
+  readonly macs: number;
+  /** Absolute numbers by bit pair, e.g. `w4a4`, `w8a8`, `a8a8`, `float`. */
+  readonly byBits: readonly {
+    readonly bits: string;
+    readonly layers: number;
+    readonly parameters: number;
+    readonly macs: number;
+  }[];
+}
+
+/** The sample grid as a PNG; sizes and cells as `composeGrid` gave them. */
+export interface SampleSheet {
+  readonly pngDataUri: string;
+  readonly width: number;
+  readonly height: number;
+  readonly cells: readonly SampleCell[];
+}
+
+/** One float | quantized | difference triple: where its pictures and its caption are, in pixels of the grid. */
+export interface SampleCell {
+  readonly prompt: string;
+  readonly x: number;
+  /** Top of the pictures. */
+  readonly y: number;
+  /** Of the whole triple. */
+  readonly width: number;
+  /** Of the pictures; the caption is below. */
+  readonly height: number;
+}
+
+export interface TimestepSeries {
+  readonly role: ScoreRole;
+  readonly label: string;
+  readonly points: readonly { readonly timestep: number; readonly sqnrDb: number }[];
+}
+
+export interface LayerRow {
+  readonly name: string;
+  readonly role: LayerRole;
+  readonly op: string;
+  /** null when skipped, or for a product of two activations. */
+  readonly weightBits: number | null;
+  readonly activationBits: number | null;
+  /** How, e.g. `group 64 mse · dynamic 64`. */
+  readonly scheme: string;
+  readonly parameters: number;
+  readonly macs: number;
+  /** Σ(y − ŷ)² / Σy² of the layer's output; null when not measured. */
+  readonly error: number | null;
+  /** Why it stayed float; null when quantized. */
+  readonly skipped: string | null;
+}
+
+export interface LayerTimestepErrors {
+  readonly layers: readonly string[];
+  readonly timesteps: readonly number[];
+  /** Relative errors [layer][timestep]. */
+  readonly errors: readonly (readonly number[])[];
+}
+
+export interface FinetuningData {
+  /** Relative MSE of the network output on held-back prompts and on a fixed sample of the training prompts. */
+  readonly validation: { readonly before: number; readonly after: number };
+  readonly training: { readonly before: number; readonly after: number };
+  readonly curve: readonly {
+    readonly step: number;
+    readonly training: number | null;
+    readonly validation: number | null;
+  }[];
+  /** First step of each phase. */
+  readonly phases?: readonly { readonly name: string; readonly step: number }[];
+  /** Step whose parameters were shipped. */
+  readonly bestStep?: number;
+}
+
+export interface StageRow {
+  readonly name: string;
+  /** Of work; 0 when reused. */
+  readonly seconds: number;
+  readonly reused: boolean;
+  readonly summary?: string;
+}
+
+export interface Fact {
+  readonly label: string;
+  readonly value: string;
+}
+
+export interface RunLink {
+  readonly workflowId: string;
+  readonly runId?: string;
+  /** Page of the run in the Temporal UI; http or https. */
+  readonly url?: string;
+  /** When it ended, as it should be printed. */
+  readonly finished?: string;
+}

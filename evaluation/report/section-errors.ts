@@ -1,0 +1,116 @@
+import { percent, shortCount, significant } from './format-number.js';
+import { type Html, html } from './html.js';
+import type { FinetuningData, LayerRow, LayerTimestepErrors, TimestepSeries } from './report-data.js';
+import { svgBarChart } from './svg-bar-chart.js';
+import { svgHeatMap } from './svg-heat-map.js';
+import { svgLineChart } from './svg-line-chart.js';
+
+/** Bars and heat map rows shown; the layer table has all. */
+const WORST_LAYERS = 24;
+
+/** Latent SQNR along the sampler's way from noise to picture. */
+export function timestepChart(series: readonly TimestepSeries[]): Html {
+  return html`<figure><h3>Latent SQNR per timestep</h3>${svgLineChart({
+    title: 'Latent SQNR per timestep',
+    xLabel: 'timestep, noise on the left',
+    yLabel: 'dB, higher is better',
+    reversed: true,
+    series: series.map(({ role, label, points }) => ({
+      label,
+      tone: role,
+      dashed: role === 'floor',
+      points: points.map(({ timestep, sqnrDb }) => ({ x: timestep, y: sqnrDb })),
+    })),
+  })}</figure>`;
+}
+
+/** Training and validation error by step; a gap that grows between them is overfitting. */
+export function finetuningChart({ curve, phases = [], bestStep, validation, training }: FinetuningData): Html {
+  const points = (pick: (entry: FinetuningData['curve'][number]) => number | null) =>
+    curve.flatMap((entry) => {
+      const y = pick(entry);
+      return y === null ? [] : [{ x: entry.step, y }];
+    });
+  const shipped = bestStep === undefined ? '' : `; shipped: step ${bestStep}`;
+  const names = phases.map(({ name }, index) => `${index + 1} ${name}`).join(', ');
+  return html`<figure><h3>Finetuning</h3>${svgLineChart({
+    title: 'Relative error of the network output by finetuning step',
+    xLabel: 'step',
+    yLabel: 'relative MSE of the network output, lower is better',
+    fromZero: true,
+    series: [
+      { label: 'held-back prompts', tone: 'after', points: points(({ validation }) => validation) },
+      { label: 'training prompts', tone: 'floor', dashed: true, points: points(({ training }) => training) },
+    ],
+    marks: phases.map(({ step }, index) => ({ x: step, label: String(index + 1) })),
+  })}<figcaption>Held-back prompts ${significant(validation.before)} → ${significant(validation.after)} (${change(validation)}), training prompts ${significant(
+    training.before,
+  )} → ${significant(training.after)} (${change(training)})${shipped}.${names !== '' && ` Phases: ${names}.`}</figcaption></figure>`;
+}
+
+/** The layers with the largest error, worst first; undefined when no error was measured. */
+export function layerBars(layers: readonly LayerRow[]): Html | undefined {
+  const worst = worstFirst(layers).slice(0, WORST_LAYERS);
+  if (worst.length === 0) return undefined;
+  const bars = worst.map(({ name, error }) => ({ label: name, value: error, text: significant(error) }));
+  return html`<figure style="margin-top:34px"><h3>Layers with the largest relative output error</h3>${svgBarChart({
+    title: 'Relative output error by layer, worst first',
+    bars,
+  })}<figcaption>Σ(y − ŷ)² / Σy² of the layer’s output. The ${worst.length} worst layers; the table below has all.</figcaption></figure>`;
+}
+
+/** Relative error by layer and timestep, the worst layers first. */
+export function heatMapSection({ layers, timesteps, errors }: LayerTimestepErrors): Html {
+  const order = layers
+    .map((name, index) => ({ name, row: errors[index] ?? [] }))
+    .sort((a, b) => Math.max(0, ...b.row) - Math.max(0, ...a.row) || (a.name < b.name ? -1 : 1))
+    .slice(0, WORST_LAYERS);
+  return html`<figure style="margin-top:34px"><h3>Relative output error by layer and timestep</h3>${svgHeatMap({
+    title: 'Relative output error by layer and timestep',
+    rows: order.map(({ name }) => name),
+    columns: timesteps.map(String),
+    columnLabel: 'timestep',
+    values: order.map(({ row }) => row),
+    text: (value) => significant(value, 2),
+  })}</figure>`;
+}
+
+/** Every layer with its scheme and error, or the reason why it stayed float. */
+export function layerTable(layers: readonly LayerRow[]): Html {
+  const quantized = layers.filter(({ skipped }) => skipped === null).length;
+  const bits = (layer: LayerRow) =>
+    layer.skipped === null ? `${layer.weightBits ?? 'a'} × ${layer.activationBits ?? 'float'}` : 'float';
+  const rows = layers.map(
+    (
+      layer,
+    ) => html`<tr${layer.skipped !== null && html` class="skipped"`}><th scope="row">${breakable(layer.name)}</th><td class="text">${layer.role}</td><td class="text">${
+      layer.op
+    }</td><td>${bits(layer)}</td><td class="text">${layer.skipped === null ? layer.scheme : `stays float: ${layer.skipped}`}</td><td>${shortCount(
+      layer.parameters,
+    )}</td><td>${shortCount(layer.macs)}</td><td>${significant(layer.error)}</td></tr>
+`,
+  );
+  return html`<h2>Layers</h2>
+<p>${layers.length} layers, ${quantized} quantized.</p>
+<div class="scroll"><table class="layers"><thead><tr><th scope="col">Layer</th><th scope="col" class="text">Role</th><th scope="col" class="text">Op</th><th scope="col">Bits</th><th scope="col" class="text">Scheme</th><th scope="col">Weights</th><th scope="col">MACs</th><th scope="col">Error</th></tr></thead><tbody>
+${rows}</tbody></table></div>`;
+}
+
+/** A dotted name that may be broken behind its dots. */
+function breakable(name: string): Html {
+  return html`${name.split('.').map((part, i) => (i === 0 ? part : html`.<wbr>${part}`))}`;
+}
+
+function worstFirst(layers: readonly LayerRow[]): (LayerRow & { readonly error: number })[] {
+  return layers
+    .filter(
+      (layer): layer is LayerRow & { readonly error: number } => layer.error !== null && Number.isFinite(layer.error),
+    )
+    .sort((a, b) => b.error - a.error || (a.name < b.name ? -1 : 1));
+}
+
+function change({ before, after }: { readonly before: number; readonly after: number }): string {
+  if (!(before > 0)) return 'from zero';
+  const share = after / before - 1;
+  return share <= 0 ? `${percent(-share, 0)} less` : `${percent(share, 0)} more`;
+}

@@ -1,0 +1,109 @@
+import { bytes, count, fixed, percent, shortCount, signed } from './format-number.js';
+import { type Html, html } from './html.js';
+import type { CoverageData, PairedDifference, ReportData, ScoreTableData, SizeData } from './report-data.js';
+import { scoreNotes, scoreRows } from './score-rows.js';
+import { shippedColumn } from './verdict.js';
+
+const BETTER = { higher: 'higher is better', lower: 'lower is better' } as const;
+
+interface Figure {
+  readonly label: string;
+  readonly value: string;
+  readonly detail: string;
+}
+
+/** The few numbers that people look for first; those that were not measured are left out. */
+export function keyFigures(data: ReportData): Html | false {
+  const figures: Figure[] = [];
+  const shipped = shippedColumn(data.scores);
+  if (shipped?.psnrDb !== undefined && shipped.psnrDb !== null) {
+    const floor = data.scores.columns.find(({ role }) => role === 'floor')?.psnrDb;
+    const detail =
+      floor === undefined || floor === null ? `n = ${shipped.samples}` : `noise floor ${fixed(floor, 1)} dB`;
+    figures.push({ label: 'Same-seed PSNR', value: `${fixed(shipped.psnrDb, 2)} dB`, detail });
+  }
+  if (data.scores.paired) {
+    const { psnrDb } = data.scores.paired;
+    const detail = `95 % interval ${signed(psnrDb.low, 2)} to ${signed(psnrDb.high, 2)}`;
+    figures.push({ label: 'Brought by finetuning', value: `${signed(psnrDb.mean, 2)} dB`, detail });
+  }
+  if (data.size) {
+    const { floatBytes, quantizedBytes } = data.size;
+    const detail = `1/${fixed(floatBytes / quantizedBytes, 1)} of the float ${bytes(floatBytes)}`;
+    figures.push({ label: 'Denoiser on disk', value: bytes(quantizedBytes), detail });
+  }
+  if (data.coverage) {
+    const detail = `and ${percent(data.coverage.parameters)} of the weights`;
+    figures.push({ label: `Multiply-adds in ${data.scheme}`, value: percent(data.coverage.macs), detail });
+  }
+  if (figures.length === 0) return false;
+  return html`<dl class="figures">${figures.map(
+    ({ label, value, detail }) => html`<div><dt>${label}</dt><dd>${value}<small>${detail}</small></dd></div>
+`,
+  )}</dl>`;
+}
+
+/** The headline table with its notes and the paired difference. */
+export function scoreSection(scores: ScoreTableData): Html | false {
+  if (scores.columns.length === 0) return false;
+  const best = shippedColumn(scores);
+  const shipped = best === undefined ? -1 : scores.columns.indexOf(best);
+  const mark = (index: number) => (index === shipped ? 'shipped' : '');
+  const rows = scoreRows(scores).map(
+    ({ label, better, cells, detail }) => html`<tr${detail && html` class="detail"`}><th scope="row">${label}${
+      better !== null && html` <span class="hint">${BETTER[better]}</span>`
+    }</th>${cells.map((cell, i) => html`<td class="${mark(i)}">${cell}</td>`)}</tr>
+`,
+  );
+  return html`<h2>Scores</h2>
+<div class="scroll"><table class="scores"><thead><tr><th scope="col"></th>${scores.columns.map(
+    ({ label }) => html`<th scope="col">${label}</th>`,
+  )}</tr></thead><tbody>
+${rows}</tbody></table></div>
+<div class="notes">${scores.paired && html`<p>${pairedNote(scores.paired)}</p>`}${scoreNotes(scores).map(
+    (note) => html`<p>${note}</p>`,
+  )}</div>`;
+}
+
+function pairedNote({ psnrDb, n }: PairedDifference): string {
+  const ends = `${signed(psnrDb.low, 2)} to ${signed(psnrDb.high, 2)}`;
+  return `Paired difference of same-seed PSNR, finetuned minus before: ${signed(psnrDb.mean, 2)} dB, 95 % interval ${ends}, n = ${n}.`;
+}
+
+/** Bytes and coverage, side by side. */
+export function sizeSection(data: ReportData): Html | false {
+  if (data.size === undefined && data.coverage === undefined) return false;
+  return html`<h2>Size and coverage</h2>
+<div class="columns">${data.coverage && coverageTable(data.coverage, data.scheme)}${data.size && sizeTable(data.size)}</div>`;
+}
+
+function coverageTable(coverage: CoverageData, scheme: string): Html {
+  const total = (key: 'layers' | 'parameters' | 'macs') => coverage.byBits.reduce((sum, row) => sum + row[key], 0);
+  const macs = total('macs');
+  const rows = coverage.byBits.map(
+    (
+      row,
+    ) => html`<tr><th scope="row">${row.bits}</th><td>${count(row.layers)}</td><td>${shortCount(row.parameters)}</td><td>${shortCount(
+      row.macs,
+    )}</td><td>${percent(macs > 0 ? row.macs / macs : 0)}</td></tr>
+`,
+  );
+  return html`<div><div class="scroll"><table><thead><tr><th scope="col">Bits of weight and input</th><th scope="col">Layers</th><th scope="col">Weights</th><th scope="col">MACs</th><th scope="col">Share</th></tr></thead><tbody>
+${rows}</tbody></table></div>
+<p class="notes">In ${scheme}: ${percent(coverage.layers)} of the layers, ${percent(coverage.parameters)} of the weights, ${percent(
+    coverage.macs,
+  )} of the multiply-adds (MACs, per sample and step).</p></div>`;
+}
+
+function sizeTable({ floatBytes, quantizedBytes, parts = [] }: SizeData): Html {
+  const share = (size: number) => percent(size / quantizedBytes);
+  return html`<div><div class="scroll"><table><thead><tr><th scope="col">Denoiser file</th><th scope="col">Bytes</th><th scope="col"></th><th scope="col">Share</th></tr></thead><tbody>
+${parts.map(
+  (
+    part,
+  ) => html`<tr><th scope="row">${part.label}</th><td>${count(part.bytes)}</td><td>${bytes(part.bytes)}</td><td>${share(part.bytes)}</td></tr>
+`,
+)}<tr><th scope="row">Quantized, together</th><td>${count(quantizedBytes)}</td><td>${bytes(quantizedBytes)}</td><td>${share(quantizedBytes)}</td></tr>
+<tr><th scope="row">Float</th><td>${count(floatBytes)}</td><td>${bytes(floatBytes)}</td><td></td></tr>
+</tbody></table></div></div>`;
+}
