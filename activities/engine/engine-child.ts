@@ -1,8 +1,11 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import type { Socket } from 'node:net';
+import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { stripVTControlCharacters } from 'node:util';
 import { NibbleflowError } from '../../contracts/errors.js';
 import { FrameReader } from './frame-reader.js';
 import {
@@ -35,16 +38,22 @@ export class EngineChild {
   private ended: Error | undefined;
   private readonly exited: Promise<void>;
 
-  constructor(settings: ChildSettings, signal?: AbortSignal) {
-    this.process = spawn(process.execPath, [...childScript(), JSON.stringify(settings)], {
-      stdio: ['pipe', 'ignore', 'pipe', 'pipe'],
-      windowsHide: true,
-    });
+  constructor(settings: Omit<ChildSettings, 'scratch'>, signal?: AbortSignal) {
+    const scratch = settings.device === 'cpu' ? null : mkdtempSync(join(tmpdir(), 'nibbleflow-engine-'));
+    this.process = spawn(
+      process.execPath,
+      [...childScript(), JSON.stringify({ ...settings, scratch } satisfies ChildSettings)],
+      {
+        stdio: ['pipe', 'ignore', 'pipe', 'pipe'],
+        windowsHide: true,
+      },
+    );
     this.stdin = this.process.stdin as Socket;
     this.stderr = this.process.stderr as Socket;
     this.channel = this.process.stdio[CHANNEL_FD] as Socket;
     this.exited = new Promise((resolve) => {
       this.process.on('close', (code, exitSignal) => {
+        if (scratch !== null) rmSync(scratch, { recursive: true, force: true });
         this.end(this.exitError(code, exitSignal));
         resolve();
       });
@@ -136,7 +145,7 @@ export class EngineChild {
   }
 
   private exitError(code: number | null, signal: NodeJS.Signals | null): NibbleflowError {
-    const stderr = this.stderrTail.trim();
+    const stderr = stripVTControlCharacters(this.stderrTail).trim();
     const said = stderr === '' ? '' : `; its last words:\n${stderr}`;
     if (signal === 'SIGKILL') {
       return new NibbleflowError(

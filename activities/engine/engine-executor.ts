@@ -19,7 +19,10 @@ export interface EngineOptions {
   readonly logLevel?: LogLevel;
 }
 
-/** Runs graphs on onnxruntime in a child process of its own, which can be killed at any moment. */
+/**
+ * Runs graphs on onnxruntime in a child process of its own, which can be killed at any moment. Calls may overlap; they are
+ * executed in order. Tensors and models that are passed in must not change until the call's promise settles.
+ */
 export class EngineExecutor implements Executor {
   private constructor(
     readonly device: Device,

@@ -87,7 +87,8 @@ export class EngineServer {
   private async open(request: RequestOf<'open'>, blobs: readonly Uint8Array[]): Promise<ReplyOf['open']> {
     const [bytes] = blobs;
     const model = request.path !== null ? { path: request.path } : (bytes ?? new Uint8Array());
-    const placement = this.settings.device === 'cpu' ? undefined : new PlacementCheck(this.settings.device);
+    const { device, scratch } = this.settings;
+    const placement = scratch === null ? undefined : new PlacementCheck(device, scratch);
     const session = await this.create(model, request, placement?.profilePrefix);
     try {
       refuseUncarriedTypes(session);

@@ -1,5 +1,4 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { InferenceSession } from 'onnxruntime-node';
 import type { Device } from '../../models/executor.js';
@@ -38,10 +37,17 @@ interface ProfiledNode {
 
 /** Profiles one session until its first run has been judged. */
 export class PlacementCheck {
-  private readonly folder = mkdtempSync(join(tmpdir(), 'nibbleflow-placement-'));
-  readonly profilePrefix = join(this.folder, 'profile');
+  private readonly folder: string;
+  readonly profilePrefix: string;
 
-  constructor(private readonly device: Device) {}
+  /** `scratch` is a folder for the profile. */
+  constructor(
+    private readonly device: Device,
+    scratch: string,
+  ) {
+    this.folder = mkdtempSync(join(scratch, 'profile-'));
+    this.profilePrefix = join(this.folder, 'profile');
+  }
 
   /** Ends profiling; a failure when work of the last run happened elsewhere than on the device. */
   finish(session: InferenceSession): Failure | undefined {

@@ -65,6 +65,11 @@ export interface ChildSettings {
   readonly threads: number;
   readonly spinning: boolean;
   readonly logLevel: LogLevel;
+  /**
+   * A folder for the profiles that prove placement; null on the CPU, which has nothing to prove. The parent removes it: the
+   * child may be killed before it could.
+   */
+  readonly scratch: string | null;
 }
 
 export type LogLevel = 'verbose' | 'info' | 'warning' | 'error' | 'fatal';

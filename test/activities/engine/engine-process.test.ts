@@ -72,6 +72,18 @@ test('an engine that somebody else kills rejects its calls, suspecting a lack of
   await engine.close();
 });
 
+test('an engine that cannot start says why in its own words', async () => {
+  const flags = process.env.NODE_OPTIONS;
+  process.env.NODE_OPTIONS = '--require=./no-such-file.cjs';
+  const started = EngineExecutor.start({ device: 'cpu', threads: 1 });
+  if (flags === undefined) delete process.env.NODE_OPTIONS;
+  else process.env.NODE_OPTIONS = flags;
+  await expect(started).rejects.toMatchObject({
+    kind: 'EngineCrashed',
+    message: expect.stringMatching(/exit code 1.*its last words.*no-such-file/s),
+  });
+});
+
 test('an engine that crashes rejects its calls and names the signal', async () => {
   const { engine, running } = await startEndlessRun();
   process.kill(engine.pid, 'SIGABRT');

@@ -1,3 +1,6 @@
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { expect, test } from 'vitest';
 import { misplacement, PlacementCheck, profiledNodes } from '../../../activities/engine/placement.js';
@@ -6,7 +9,8 @@ import { gaussianTensor } from '../../../models/tensors/random.js';
 import { convMatMulSoftmax } from './models.js';
 
 test('a session that ran on the CPU is no webgpu session: the nodes that computed are named, shape arithmetic is not', async () => {
-  const check = new PlacementCheck('webgpu');
+  const scratch = mkdtempSync(join(tmpdir(), 'nibbleflow-placement-'));
+  const check = new PlacementCheck('webgpu', scratch);
   const options = sessionOptions({
     device: 'cpu',
     threads: 1,
@@ -18,6 +22,8 @@ test('a session that ran on the CPU is no webgpu session: the nodes that compute
   await session.run({ x: new Tensor('float32', gaussianTensor(1, 0, [2, 8, 16, 16]).data, [2, 8, 16, 16]) });
   const failure = check.finish(session);
   await session.release();
+  expect(readdirSync(scratch)).toEqual([]);
+  rmSync(scratch, { recursive: true });
   expect(failure?.kind).toBe('DeviceUnavailable');
   expect(failure?.what).toContain("Conv 'conv' on CPUExecutionProvider");
   expect(failure?.what).toContain("MatMul 'matmul' on CPUExecutionProvider");
