@@ -35,7 +35,10 @@ export function findLayers(graph: Graph, shapes: Shapes, dependencies: DataDepen
   return graph.nodes.flatMap((node) => {
     if (!LAYER_OPERATORS.has(node.opType) || node.domain !== '') return [];
     if (dependencies(node.outputs[0] ?? '').size === 0) return [];
-    return [foundLayer({ graph, shapes, dependencies }, node)];
+    const layer = foundLayer({ graph, shapes, dependencies }, node);
+    const type = layer.inputs.map((input) => shapes.typeOf(input.value)).find((one) => one !== 'float32');
+    const obstacle = type === undefined ? null : `its input is ${type}; only float32 activations are quantized`;
+    return [{ ...layer, obstacle: layer.obstacle ?? obstacle }];
   });
 }
 

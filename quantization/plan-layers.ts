@@ -19,7 +19,7 @@ export interface PlanLayersOptions {
   readonly shapes: Shapes;
   readonly recipe: Recipe;
   readonly inputs: DenoiserInputs;
-  /** Bytes of the float denoiser file. */
+  /** Bytes of the float denoiser, external data included. */
   readonly floatBytes: number;
   /** Bytes of the transformed graph as a file, which the estimate starts from; default: floatBytes. */
   readonly transformedBytes?: number;
