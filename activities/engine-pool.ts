@@ -57,7 +57,8 @@ export class EnginePool {
     const warm = index < 0 ? undefined : this.idle.splice(index, 1)[0];
     if (warm !== undefined) {
       clearTimeout(warm.timer);
-      return warm;
+      if (await isAlive(warm.executor)) return warm;
+      await this.discard(warm);
     }
     await Promise.all(this.idle.splice(0).map((engine) => this.discard(engine)));
     const life = new AbortController();
@@ -87,4 +88,12 @@ export class EnginePool {
     engine.life.abort();
     await engine.executor.close().catch(() => undefined);
   }
+}
+
+/** An engine that was killed while it idled does not answer. */
+async function isAlive(executor: EngineExecutor): Promise<boolean> {
+  return executor.free([]).then(
+    () => true,
+    () => false,
+  );
 }

@@ -46,6 +46,8 @@ export interface RunSummary {
   readonly training: FinetuneParametersResult['training'] | null;
   readonly denoiserBytes: number | null;
   readonly floatDenoiserBytes: number | null;
+  /** Pictures behind each evaluation. */
+  readonly samples: number;
   /** Noise floor, before finetuning (when asked for), shipped. */
   readonly scores: readonly EvaluatePipelineResult['headline'][];
   readonly artifacts: Readonly<Record<string, ArtifactRef>>;

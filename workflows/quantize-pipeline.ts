@@ -212,6 +212,7 @@ function emptySummary(spec: RunSpec): RunSummary {
     training: null,
     denoiserBytes: null,
     floatDenoiserBytes: null,
+    samples: spec.recipe.evaluation.samples,
     scores: [] as EvaluatePipelineResult['headline'][],
     artifacts: {},
   };

@@ -1,0 +1,18 @@
+import type { WorkflowHandle } from '@temporalio/client';
+import type { ExitCode } from '../contracts/errors.js';
+import { type OutputFormat, print, printEvent, say } from './console-output.js';
+import { summaryText } from './print-summary.js';
+import { watchRun } from './watch-run.js';
+
+/** Watches a run to its end and prints what came out. Throws RunFailedError. */
+export async function followRun(handle: WorkflowHandle, uiUrl: string | null, format: OutputFormat): Promise<ExitCode> {
+  const end = await watchRun(handle, format);
+  if (end.state === 'detached') return 130;
+  if (end.state === 'cancelled') {
+    say('The run was cancelled. Finished stages are kept: the same command continues after them.');
+    return 130;
+  }
+  if (format === 'jsonl') printEvent('finished', { summary: end.summary });
+  else print(format === 'json' ? JSON.stringify(end.summary, null, 2) : summaryText(end.summary, uiUrl));
+  return 0;
+}

@@ -1,0 +1,74 @@
+import { existsSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { dirname, isAbsolute, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { createJiti } from 'jiti';
+import { type Config, configSchema } from '../contracts/config.js';
+import { NibbleflowError } from '../contracts/errors.js';
+import { explainIssues } from './explain-issues.js';
+
+const FILE_NAME = 'temporal.config.ts';
+
+/** The settings of a command, and the folders that follow from them (absolute). */
+export interface LoadedConfig {
+  readonly config: Config;
+  /** The file they were read from; null when there is none. */
+  readonly file: string | null;
+  /** NIBBLEFLOW_HOME, else `stateDir` beside the config file (default `.nibbleflow`), else ~/.nibbleflow. */
+  readonly stateDir: string;
+  readonly storeDir: string;
+}
+
+/**
+ * Loads the nearest temporal.config.ts from `cwd` upwards. Throws InvalidInput when the file fails to load or has unknown
+ * or impossible settings.
+ */
+export async function loadConfig(cwd: string, env: NodeJS.ProcessEnv = process.env): Promise<LoadedConfig> {
+  const file = nearestConfigFile(cwd);
+  const config = file === null ? configSchema.parse({}) : parseConfig(file, await importFile(file));
+  const stateDir = stateFolder(config, file, env);
+  const base = file === null ? stateDir : dirname(file);
+  const storeDir = config.store.dir === null ? join(stateDir, 'store') : absolute(config.store.dir, base);
+  return { config, file, stateDir, storeDir };
+}
+
+function nearestConfigFile(cwd: string): string | null {
+  for (let folder = resolve(cwd); ; folder = dirname(folder)) {
+    const file = join(folder, FILE_NAME);
+    if (existsSync(file)) return file;
+    if (dirname(folder) === folder) return null;
+  }
+}
+
+function stateFolder(config: Config, file: string | null, env: NodeJS.ProcessEnv): string {
+  if (env.NIBBLEFLOW_HOME) return resolve(env.NIBBLEFLOW_HOME);
+  if (file === null) return join(homedir(), '.nibbleflow');
+  return absolute(config.stateDir ?? '.nibbleflow', dirname(file));
+}
+
+/** `nibbleflow/config` in the file means this package, wherever the file lies. */
+async function importFile(file: string): Promise<unknown> {
+  const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
+  const here = fileURLToPath(new URL(`../contracts/config.${extension}`, import.meta.url));
+  try {
+    return await createJiti(import.meta.url, { fsCache: false, alias: { 'nibbleflow/config': here } }).import(file, {
+      default: true,
+    });
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error);
+    throw new NibbleflowError('InvalidInput', `the configuration cannot be loaded: ${message}`, {
+      where: file,
+      cause: error,
+    });
+  }
+}
+
+function parseConfig(file: string, value: unknown): Config {
+  const parsed = configSchema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  throw new NibbleflowError('InvalidInput', explainIssues(parsed.error, configSchema), { where: file });
+}
+
+function absolute(path: string, base: string): string {
+  return isAbsolute(path) ? path : join(base, path);
+}

@@ -1,0 +1,66 @@
+#!/usr/bin/env node
+import { Command, CommanderError } from 'commander';
+import { type ExitCode, exitCodeFor, NibbleflowError } from '../contracts/errors.js';
+import type { CommandAction } from './command-result.js';
+import { attachCommand } from './commands/attach.js';
+import { cancelCommand } from './commands/cancel.js';
+import { demoCommand } from './commands/demo.js';
+import { downCommand } from './commands/down.js';
+import { quantizeCommand } from './commands/quantize.js';
+import { runsCommand } from './commands/runs.js';
+import { schemaCommand } from './commands/schema.js';
+import { statusCommand } from './commands/status.js';
+import { upCommand } from './commands/up.js';
+import { explainFailure } from './console-output.js';
+import { packageVersion } from './package-root.js';
+import { RunFailedError } from './run-failure.js';
+
+/** Every command, in the order of the help. */
+const COMMANDS: readonly ((run: CommandAction) => Command)[] = [
+  quantizeCommand,
+  demoCommand,
+  statusCommand,
+  attachCommand,
+  cancelCommand,
+  runsCommand,
+  upCommand,
+  downCommand,
+  schemaCommand,
+];
+
+/** Runs the command line. The only place that sets exit codes. */
+async function main(args: readonly string[]): Promise<ExitCode> {
+  let code: ExitCode = 0;
+  const debug = args.includes('--debug');
+  const run: CommandAction = async (action) => {
+    code = await action();
+  };
+  const program = new Command('nibbleflow')
+    .description('Makes diffusion models 4-bit, durably, and proves what that cost.')
+    .version(packageVersion())
+    .showSuggestionAfterError();
+  for (const create of COMMANDS) {
+    const command = create(run).option('--debug', 'show stack traces').exitOverride();
+    program.addCommand(command);
+  }
+  program.exitOverride();
+  try {
+    await program.parseAsync([...args], { from: 'user' });
+    return code;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+    process.stderr.write(`${explainFailure(error, debug)}\n`);
+    return exitCodeOf(error);
+  }
+}
+
+/** A run that failed for a reason of its own is 4, never 1: 1 means that this command has a bug. */
+function exitCodeOf(error: unknown): ExitCode {
+  if (!(error instanceof NibbleflowError)) return 1;
+  const code = exitCodeFor(error.kind);
+  return error instanceof RunFailedError && code === 1 ? 4 : code;
+}
+
+process.exitCode = await main(process.argv.slice(2));
+// Connections that a failed command left open must not keep the process.
+process.exit();

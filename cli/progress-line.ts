@@ -1,0 +1,33 @@
+import type { RunProgress } from '../contracts/run-summary.js';
+import type { Progress } from '../contracts/stages.js';
+
+/** One line: stage k of n, items, rate, remaining time. `inside` is the running stage's own progress, if it told any. */
+export function progressLine(progress: RunProgress, inside: Progress | null): string {
+  const running = progress.stages.findIndex((row) => row.state === 'running');
+  const row = progress.stages[running];
+  if (row === undefined) return `stage ${progress.done} of ${progress.total}`;
+  const parts = [`stage ${running + 1} of ${progress.total}: ${row.title}`];
+  if (inside !== null && inside.stage === row.stage && inside.total > 0) {
+    parts.push(`${round(inside.done)}/${round(inside.total)} ${inside.unit}`);
+    if (inside.rate !== null) parts.push(`${rateText(inside.rate)} ${inside.unit}/s`);
+    if (inside.etaSeconds !== null) parts.push(`ETA ${durationText(inside.etaSeconds)}`);
+    if (inside.note !== '') parts.push(inside.note);
+  }
+  return parts.join(' · ');
+}
+
+/** 45 s, 3 min 20 s, 2 h 5 min. */
+export function durationText(seconds: number): string {
+  const whole = Math.round(seconds);
+  if (whole < 60) return `${whole} s`;
+  if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
+  return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
+}
+
+function rateText(rate: number): string {
+  return rate >= 10 ? rate.toFixed(0) : rate >= 1 ? rate.toFixed(1) : rate.toPrecision(2);
+}
+
+function round(value: number): string {
+  return Number.isInteger(value) ? String(value) : value.toFixed(1);
+}

@@ -1,0 +1,82 @@
+import { existsSync } from 'node:fs';
+import { DefaultLogger, NativeConnection, Runtime, Worker, type WorkerOptions } from '@temporalio/worker';
+import { pino } from 'pino';
+import { ACTIVITY_FACTORIES } from '../../activities/activity-factories.js';
+import { createActivities } from '../../activities/create-activities.js';
+import { EnginePool } from '../../activities/engine-pool.js';
+import { machineFacts } from '../../activities/machine-facts.js';
+import { LocalStore } from '../../activities/store/local-store.js';
+import { FAILURE_POLICIES } from '../../workflows/policies.js';
+import { loadConfig } from '../load-config.js';
+import { compiledFile } from '../package-root.js';
+import { connectionSettings } from './connection.js';
+import { workflowBundleFile } from './workflow-bundle-file.js';
+
+/** How often pending heartbeats are sent: the delay of a cancellation and of the progress that people see. */
+const HEARTBEAT_INTERVAL = '1 second';
+/** Cancelled activities have this long to clean up when the worker is asked to stop. */
+const SHUTDOWN_LIMIT = '10 seconds';
+
+/**
+ * The worker's process: one Worker per task queue in it, one store, one pool of engines. Started by the supervisor with
+ * the address and namespace as arguments; stops on SIGTERM, SIGINT or when the supervisor is gone.
+ */
+async function main(address: string, namespace: string): Promise<void> {
+  const log = pino({ name: 'worker' });
+  Runtime.install({
+    logger: new DefaultLogger('INFO', ({ level, message, meta }) =>
+      log[level === 'ERROR' ? 'error' : level === 'WARN' ? 'warn' : 'info']({ ...meta, taskToken: undefined }, message),
+    ),
+  });
+  const { config, storeDir } = await loadConfig(process.cwd());
+  const engines = new EnginePool();
+  const store = await LocalStore.open(storeDir);
+  const deps = { store, engines, policies: FAILURE_POLICIES, facts: machineFacts() };
+  const activities = createActivities(deps, ACTIVITY_FACTORIES);
+  const { options } = await connectionSettings();
+  const connection = await NativeConnection.connect({ ...options, address });
+  const { cpu, gpu } = config.taskQueues;
+  const common: Partial<WorkerOptions> = {
+    connection,
+    namespace,
+    activities,
+    maxHeartbeatThrottleInterval: HEARTBEAT_INTERVAL,
+    defaultHeartbeatThrottleInterval: HEARTBEAT_INTERVAL,
+    shutdownForceTime: SHUTDOWN_LIMIT,
+  };
+  const workers = await Promise.all([
+    Worker.create({
+      ...common,
+      ...workflowCode(),
+      taskQueue: cpu.name,
+      maxConcurrentActivityTaskExecutions: cpu.slots,
+    }),
+    Worker.create({ ...common, taskQueue: gpu.name, maxConcurrentActivityTaskExecutions: gpu.slots }),
+  ]);
+  process.on('disconnect', () => process.kill(process.pid, 'SIGTERM'));
+  const running = Promise.all(workers.map((worker) => worker.run()));
+  process.send?.({ type: 'ready' });
+  try {
+    await running;
+  } finally {
+    await engines.close();
+    await connection.close().catch(() => undefined);
+  }
+}
+
+/** The bundle that the build made; bundling from dist otherwise takes seconds. */
+function workflowCode(): Partial<WorkerOptions> {
+  const codePath = workflowBundleFile();
+  if (existsSync(codePath)) return { workflowBundle: { codePath } };
+  return { workflowsPath: compiledFile('workflows/index.js') };
+}
+
+const [address, namespace] = process.argv.slice(2);
+if (address === undefined || namespace === undefined) throw new Error('usage: worker-process ADDRESS NAMESPACE');
+main(address, namespace).then(
+  () => process.exit(0),
+  (error: unknown) => {
+    console.error(error);
+    process.exit(1);
+  },
+);

@@ -1,0 +1,57 @@
+import type { Client, WorkflowHandle } from '@temporalio/client';
+import { QUANTIZE_WORKFLOW } from '../contracts/run-summary.js';
+import type { RunSpec } from '../contracts/stages.js';
+import type { LoadedConfig } from './load-config.js';
+import { workflowIdOf } from './prepare-run.js';
+import type { ServiceRecord } from './server/service-record.js';
+
+export interface SubmittedRun {
+  readonly handle: WorkflowHandle;
+  readonly workflowId: string;
+  readonly runId: string;
+  /** It was running already: this command attached to it. */
+  readonly attached: boolean;
+  readonly uiUrl: string | null;
+}
+
+/** Starts a run, or attaches to the one that the same command started. */
+export async function submitRun(
+  client: Client,
+  services: ServiceRecord,
+  spec: RunSpec,
+  { config }: LoadedConfig,
+): Promise<SubmittedRun> {
+  const workflowId = workflowIdOf(spec);
+  const attached = await isRunningNow(client, workflowId);
+  const { cpu, gpu } = config.taskQueues;
+  const { recipe, compute } = spec;
+  const bits = `W${recipe.weights.bits}A${recipe.activations.bits}`;
+  const handle = await client.workflow.start(QUANTIZE_WORKFLOW, {
+    workflowId,
+    taskQueue: cpu.name,
+    args: [spec, { cpu: cpu.name, gpu: gpu.name }],
+    workflowIdConflictPolicy: 'USE_EXISTING',
+    workflowIdReusePolicy: 'ALLOW_DUPLICATE',
+    staticSummary: `${spec.pipelineName} → ${bits} (${recipe.name}, ${compute.device})`,
+    staticDetails: `From \`${spec.source}\` to \`${spec.out}\`, ${compute.threads} threads on ${compute.device}.`,
+  });
+  const { runId } = await handle.describe();
+  return { handle, workflowId, runId, attached, uiUrl: runUrl(services, workflowId, runId) };
+}
+
+/** Page of a run in the UI; null when the UI's address is not known (a configured server). */
+export function runUrl(services: ServiceRecord, workflowId: string, runId: string): string | null {
+  if (services.uiUrl === null) return null;
+  const { uiUrl, namespace } = services;
+  return `${uiUrl}/namespaces/${encodeURIComponent(namespace)}/workflows/${encodeURIComponent(workflowId)}/${runId}/history`;
+}
+
+async function isRunningNow(client: Client, workflowId: string): Promise<boolean> {
+  const { WorkflowNotFoundError } = await import('@temporalio/client');
+  try {
+    return (await client.workflow.getHandle(workflowId).describe()).status.name === 'RUNNING';
+  } catch (error) {
+    if (error instanceof WorkflowNotFoundError) return false;
+    throw error;
+  }
+}
