@@ -16,6 +16,7 @@ import {
   TensorProtoSchema,
   type ValueInfoProto,
 } from './onnx_pb.js';
+import { topologicalOrder } from './sort-topologically.js';
 import { attributeFromProto, protoFromAttribute } from './wire-attribute.js';
 import { withFields } from './wire-message.js';
 import { initializerFromProto, protoHeadFromInitializer } from './wire-tensor.js';
@@ -33,7 +34,8 @@ export interface ReadModelOptions {
 
 /**
  * Parses a serialized ModelProto. Constant bytes are views of `bytes`; initializers stored as typed fields or outside the
- * file become raw bytes; initializers that are also listed as inputs are constants. Nodes get unique names.
+ * file become raw bytes; initializers that are also listed as inputs are constants. Nodes get unique names and topological
+ * order; cycles and other defects of the graph itself are found by `checkModel`.
  * @throws NibbleflowError InvalidModel for anything that is not a readable ONNX model of opset ≥ 11.
  */
 export function readModel(bytes: Uint8Array, options: ReadModelOptions = {}): Graph {
@@ -58,6 +60,8 @@ export function readModel(bytes: Uint8Array, options: ReadModelOptions = {}): Gr
   }
   const names = uniqueNodeNames(source.node);
   graph.nodes = source.node.map((proto, index) => readNode(proto, names[index] ?? '', where, options.external));
+  const { sorted, blocked } = topologicalOrder(graph);
+  if (blocked.length === 0) graph.nodes = sorted;
   return graph;
 }
 

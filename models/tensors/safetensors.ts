@@ -47,7 +47,7 @@ export function readSafetensors(bytes: Uint8Array): Safetensors {
   let metadata: Record<string, string> = {};
   for (const [name, entry] of Object.entries(header)) {
     if (name === '__metadata__')
-      metadata = Object.fromEntries(Object.entries(entry as object).map(([k, v]) => [k, String(v)]));
+      metadata = Object.fromEntries(Object.entries(entry ?? {}).map(([k, v]) => [k, String(v)]));
     else tensors.set(name, readEntry(name, entry, data));
   }
   return { tensors, metadata };
@@ -105,7 +105,11 @@ function splitHeader(bytes: Uint8Array): { header: Record<string, unknown>; data
 }
 
 function readEntry(name: string, entry: unknown, data: Uint8Array): Tensor {
-  const { dtype, shape, data_offsets: offsets } = entry as { dtype?: unknown; shape?: unknown; data_offsets?: unknown };
+  const {
+    dtype,
+    shape,
+    data_offsets: offsets,
+  } = (entry ?? {}) as { dtype?: unknown; shape?: unknown; data_offsets?: unknown };
   const type = (Object.keys(DTYPES) as ElementType[]).find((candidate) => DTYPES[candidate] === dtype);
   if (type === undefined) throw invalidFile(`has tensor "${name}" of the element type ${String(dtype)}`);
   if (!isByteNumbers(shape) || !isByteNumbers(offsets) || offsets.length !== 2) {
