@@ -147,7 +147,8 @@ function settleVarying(e: Expressions, gradient: Gradient, axes: readonly number
 }
 
 function aligned(dims: readonly number[], rank: number): number[] {
-  return [...new Array<number>(Math.max(0, rank - dims.length)).fill(1), ...dims];
+  const lead = Math.max(0, rank - dims.length);
+  return [...new Array<number>(lead).fill(1), ...dims.slice(Math.max(0, dims.length - rank))];
 }
 
 /** Drops leading axes of size 1 until at most `rank` remain. */

@@ -1,7 +1,7 @@
 import { intAttribute, intsAttribute } from '../../onnx/graph.js';
 import { elementCount } from '../../tensors/tensor.js';
 import type { Value } from '../expressions.js';
-import { plain, scaleBy, withValue } from '../gradient.js';
+import { type Gradient, plain, scaleBy, withValue } from '../gradient.js';
 import { normalizedAxis, type OperatorRule, type RuleContext } from '../rule.js';
 
 /** Reductions over axes (an attribute, or input 1 in newer opsets). The gradient stays unexpanded: it broadcasts. */
@@ -22,21 +22,16 @@ function kept(c: RuleContext, value: Value): Value {
   );
 }
 
-function keptGradient(c: RuleContext): Value {
-  const { value } = c.scaled();
-  if (value.name === '' && c.scaled().times.length + c.scaled().over.length === 0) return value;
-  return kept(c, c.gradient());
+/** The gradient with the reduced axes back as size 1; a bare number stays one. */
+function keptGradient(c: RuleContext): Gradient {
+  const scaled = c.scaled();
+  const bare = scaled.value.name === '' && scaled.times.length + scaled.over.length === 0;
+  return bare ? scaled : plain(kept(c, c.gradient()));
 }
 
 /** Number of elements each output sums. */
 function terms(c: RuleContext): number {
   return elementCount(reducedAxes(c).map((axis) => c.input(0).dims[axis] ?? 1));
-}
-
-/** Waiting factor of a gradient that is a bare number (everything else is multiplied in by keptGradient). */
-function bareFactor(c: RuleContext): number {
-  const { value, times, over, by } = c.scaled();
-  return value.name === '' && times.length + over.length === 0 ? by : 1;
 }
 
 /** y = extremum of x: g to where it was attained, in equal shares on a tie. */
@@ -58,13 +53,13 @@ function softmax(c: RuleContext): readonly Value[] {
 }
 
 export const REDUCTION_RULES: Readonly<Record<string, OperatorRule>> = {
-  ReduceSum: { inputs: [0], vjp: (c) => [scaleBy(plain(keptGradient(c)), bareFactor(c))] },
-  ReduceMean: { inputs: [0], vjp: (c) => [scaleBy(plain(keptGradient(c)), bareFactor(c) / terms(c))] },
+  ReduceSum: { inputs: [0], vjp: (c) => [keptGradient(c)] },
+  ReduceMean: { inputs: [0], vjp: (c) => [scaleBy(keptGradient(c), 1 / terms(c))] },
   ReduceSumSquare: {
     inputs: [0],
     vjp: (c) => {
-      const gradient = plain(keptGradient(c));
-      return [scaleBy(withValue(gradient, c.e.mul(gradient.value, c.input(0))), 2 * bareFactor(c))];
+      const gradient = keptGradient(c);
+      return [scaleBy(withValue(gradient, c.e.mul(gradient.value, c.input(0))), 2)];
     },
   },
   ReduceMax: { inputs: [0], vjp: extremum },
