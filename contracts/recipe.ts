@@ -23,7 +23,10 @@ export const weightSettingsSchema = z
 export const activationSettingsSchema = z
   .strictObject({
     bits: bits.default(4).describe('bits of an activation; 2 to 8'),
-    symmetric: z.boolean().default(false).describe('signed codes around zero; otherwise unsigned codes with a zero point'),
+    symmetric: z
+      .boolean()
+      .default(false)
+      .describe('signed codes around zero; otherwise unsigned codes with a zero point'),
     ranges: z
       .enum(['static', 'timestep', 'dynamic'])
       .default('dynamic')
@@ -57,6 +60,7 @@ export const finetuningPhaseSchema = z.strictObject({
   steps: z.number().int().positive(),
   learningRateWeights: z.number().positive().default(1e-4),
   learningRateScales: z.number().positive().default(1e-3),
+  layerLossWeight: z.number().nonnegative().optional().describe('overrides finetuning.layerLossWeight in this phase'),
 });
 
 export const recipeSchema = z.strictObject({
@@ -96,14 +100,36 @@ export const recipeSchema = z.strictObject({
     .prefault({}),
   prompts: z
     .strictObject({
-      file: z.string().nullable().default(null).describe('a .txt (a prompt a line) or .json (array of strings) file; null: prompts.txt or prompts.json of the pipeline folder, else the bundled captions'),
-      evaluation: z.array(z.string()).nullable().default(null).describe('exact evaluation prompts instead of a draw from the file'),
+      file: z
+        .string()
+        .nullable()
+        .default(null)
+        .describe(
+          'a .txt (a prompt a line) or .json (array of strings) file; null: prompts.txt or prompts.json of the pipeline folder, else the bundled captions',
+        ),
+      evaluation: z
+        .array(z.string())
+        .nullable()
+        .default(null)
+        .describe('exact evaluation prompts instead of a draw from the file'),
     })
     .prefault({}),
   calibration: z
     .strictObject({
-      trajectories: z.number().int().min(2).max(100_000).default(128).describe('float trajectories that are sampled, a prompt each'),
-      timesteps: z.number().int().min(1).max(1000).default(20).describe('timesteps, evenly spaced over the sampler steps, whose inputs are kept'),
+      trajectories: z
+        .number()
+        .int()
+        .min(2)
+        .max(100_000)
+        .default(128)
+        .describe('float trajectories that are sampled, a prompt each'),
+      timesteps: z
+        .number()
+        .int()
+        .min(1)
+        .max(1000)
+        .default(20)
+        .describe('timesteps, evenly spaced over the sampler steps, whose inputs are kept'),
       seed: z.number().int().nonnegative().default(1),
     })
     .prefault({}),
@@ -112,9 +138,18 @@ export const recipeSchema = z.strictObject({
       enabled: z.boolean().default(true),
       phases: z.array(finetuningPhaseSchema).default([]),
       batchSize: z.number().int().min(1).max(256).default(16),
-      outputLossWeight: z.number().nonnegative().default(2).describe('weight of the network-output MSE beside the layer MSE'),
+      outputLossWeight: z
+        .number()
+        .nonnegative()
+        .default(2)
+        .describe('weight of the network-output MSE beside the layer MSE'),
       layerLossWeight: z.number().nonnegative().default(1),
-      validationFraction: z.number().min(0.02).max(0.5).default(0.125).describe('share of the calibration prompts held back'),
+      validationFraction: z
+        .number()
+        .min(0.02)
+        .max(0.5)
+        .default(0.125)
+        .describe('share of the calibration prompts held back'),
       validateEvery: z.number().int().positive().default(50).describe('steps between validations'),
       patience: z.number().int().positive().default(6).describe('validations without improvement before a phase ends'),
       seed: z.number().int().nonnegative().default(2),
@@ -125,7 +160,13 @@ export const recipeSchema = z.strictObject({
       samples: z.number().int().min(2).max(50_000).default(64),
       seed: z.number().int().nonnegative().default(1000),
       beforeFinetuning: z.boolean().default(true).describe('also evaluate the same recipe without finetuning'),
-      timestepPairs: z.number().int().min(16).max(100_000).default(256).describe('(image, step, branch) triples of the denoiser error'),
+      timestepPairs: z
+        .number()
+        .int()
+        .min(16)
+        .max(100_000)
+        .default(256)
+        .describe('(image, step, branch) triples of the denoiser error'),
     })
     .prefault({}),
 });

@@ -1,0 +1,75 @@
+import { attribute } from '../../models/onnx/graph.js';
+import type { NodeEmitter } from '../../models/onnx/node-emitter.js';
+import type { ActivationQuantizer } from '../activation-quantizers.js';
+import { codeRange, SCALE_EPSILON, symmetricDivisor } from '../formats/integer-grid.js';
+
+/**
+ * Ranges found at run time, one per pixel or token and group of channels:
+ *
+ *   unsigned:  s = (max(x, 0) − min(x, 0)) / (2^b − 1),  z = round(−min(x, 0) / s)
+ *   signed:    s = max|x| / (2^(b−1) − ½),               z = 0
+ *
+ * A value whose channels are split into groups is reshaped so that a group is an axis of its own.
+ */
+export interface DynamicRange {
+  /** The value, regrouped: […, groups, group size, rest]; the value itself when there is one group. */
+  readonly grouped: string;
+  /** Axis of the group's members in `grouped`, and how many there are. */
+  readonly axis: number;
+  readonly blockSize: number;
+  /** Same rank as `grouped`, 1 along `axis`. */
+  readonly scale: string;
+  /** −min(x, 0), dims of `scale`; null when signed. z = round(negatedMin / scale). */
+  readonly negatedMin: string | null;
+  /** Gives a value of `grouped`'s dims the dims of the original. */
+  restore(value: string): string;
+}
+
+/** Emits scale and minimum of a dynamic quantizer. `dims` are the value's dims in some concrete run (for its rank and channels). */
+export function emitDynamicRange(
+  quantizer: ActivationQuantizer,
+  dims: readonly number[],
+  emitter: NodeEmitter,
+): DynamicRange {
+  const grouping = regroup(quantizer, dims, emitter);
+  const { bits, symmetric } = quantizer.scheme;
+  const axes = emitter.int64s([grouping.axis]);
+  const keep = { keepdims: attribute.int(1) };
+  const epsilon = emitter.scalar(SCALE_EPSILON);
+  if (symmetric) {
+    const largest = emitter.emit('ReduceMax', [emitter.emit('Abs', [grouping.grouped]), axes], keep);
+    const scale = emitter.emit('Mul', [largest, emitter.scalar(1 / symmetricDivisor(bits))]);
+    return { ...grouping, scale: emitter.emit('Max', [scale, epsilon], {}, 'scale'), negatedMin: null };
+  }
+  const zero = emitter.scalar(0);
+  const high = emitter.emit('Max', [emitter.emit('ReduceMax', [grouping.grouped, axes], keep), zero]);
+  const low = emitter.emit('Min', [emitter.emit('ReduceMin', [grouping.grouped, axes], keep), zero]);
+  const range = emitter.emit('Sub', [high, low]);
+  const scale = emitter.emit('Mul', [range, emitter.scalar(1 / codeRange({ bits, signed: false }).max)]);
+  return {
+    ...grouping,
+    scale: emitter.emit('Max', [scale, epsilon], {}, 'scale'),
+    negatedMin: emitter.emit('Neg', [low]),
+  };
+}
+
+function regroup(
+  { value, channelAxis, scheme }: ActivationQuantizer,
+  dims: readonly number[],
+  emitter: NodeEmitter,
+): Pick<DynamicRange, 'grouped' | 'axis' | 'blockSize' | 'restore'> {
+  const axis = channelAxis < 0 ? channelAxis + dims.length : channelAxis;
+  const channels = dims[axis] ?? 1;
+  const blockSize = scheme.groupSize ?? channels;
+  if (blockSize === channels) return { grouped: value, axis, blockSize, restore: (same) => same };
+  const leading = new Array<number>(axis).fill(0);
+  const rest = axis === dims.length - 1 ? [] : [-1];
+  const target = emitter.int64s([...leading, channels / blockSize, blockSize, ...rest]);
+  const original = emitter.emit('Shape', [value]);
+  return {
+    grouped: emitter.emit('Reshape', [value, target], {}, 'grouped'),
+    axis: axis + 1,
+    blockSize,
+    restore: (grouped) => emitter.emit('Reshape', [grouped, original], {}, 'restored'),
+  };
+}

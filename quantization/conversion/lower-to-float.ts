@@ -1,0 +1,165 @@
+import { attribute, type Graph } from '../../models/onnx/graph.js';
+import type { NodeEmitter } from '../../models/onnx/node-emitter.js';
+import type { Shapes } from '../../models/onnx/shape-inference.js';
+import type { ActivationQuantizer } from '../activation-quantizers.js';
+import { codeRange } from '../formats/integer-grid.js';
+import type { PlannedLayer, PlannedWeight } from '../layer-plan.js';
+import type { QuantizedParameters } from '../quantized-parameters.js';
+import { weightSpread } from '../rounding/weight-scales.js';
+import { emitDynamicRange } from './dynamic-range.js';
+import type { Lowering } from './insert-quantizers.js';
+import { TimestepIndex } from './timestep-index.js';
+
+/**
+ * The same arithmetic as lower-to-qdq.ts in float operators (Div, Round, Clip, Mul): differentiable for finetuning, and
+ * executable on providers without 4-bit types. Codes equal QuantizeLinear's: both divide, then round half to even.
+ */
+export interface FloatContext {
+  readonly shapes: Shapes;
+  readonly parameters: QuantizedParameters;
+  readonly timestep: string | null;
+  /** Layers whose weight, bias and scales become graph inputs (`weightInputs`), instead of a constant. */
+  readonly trainedLayers: ReadonlySet<string>;
+  /** Whether tables become graph inputs (`rangeInputs`). */
+  readonly trainRanges: boolean;
+}
+
+/** Names of what a training graph takes as inputs. */
+export const trainableName = {
+  weight: (layer: string): string => `train/${layer}/weight`,
+  scales: (layer: string): string => `train/${layer}/scales`,
+  bias: (layer: string): string => `train/${layer}/bias`,
+  range: (quantizer: string): string => `train/${quantizer}/scale`,
+};
+
+export interface FloatLowering extends Lowering {
+  /**
+   * Quantized value → value for quantizers whose derivative is the identity (straight-through): a dynamic range covers
+   * everything, so nothing is ever clipped and only rounding stands between the two.
+   */
+  readonly straightThrough: ReadonlyMap<string, string>;
+}
+
+export function floatLowering(graph: Graph, context: FloatContext, emitter: NodeEmitter): FloatLowering {
+  const { shapes, parameters, timestep } = context;
+  const index = timestep === null ? null : new TimestepIndex(emitter, timestep, parameters.timesteps);
+  const straightThrough = new Map<string, string>();
+  return {
+    straightThrough,
+    activation(quantizer) {
+      const dims = shapes.dimsOf(quantizer.value);
+      if (quantizer.scheme.ranges !== 'dynamic') return tableFake(graph, quantizer, context, index, dims, emitter);
+      const quantized = dynamicFake(quantizer, dims, emitter);
+      straightThrough.set(quantized, quantizer.value);
+      return quantized;
+    },
+    weight: (layer, weight) => weightFake(graph, layer, weight, context, emitter),
+  };
+}
+
+/** (clamp(round(x / s) + z) − z) · s, with z and s broadcast against x. */
+function fakeQuantize(
+  value: string,
+  scale: string,
+  zero: string | null,
+  { min, max }: { readonly min: number; readonly max: number },
+  emitter: NodeEmitter,
+): string {
+  const rounded = emitter.emit('Round', [emitter.emit('Div', [value, scale])]);
+  const shifted = zero === null ? rounded : emitter.emit('Add', [rounded, zero]);
+  const codes = emitter.emit('Clip', [shifted, emitter.scalar(min), emitter.scalar(max)], {}, 'codes');
+  const centred = zero === null ? codes : emitter.emit('Sub', [codes, zero]);
+  return emitter.emit('Mul', [centred, scale], {}, 'value');
+}
+
+function dynamicFake(quantizer: ActivationQuantizer, dims: readonly number[], emitter: NodeEmitter): string {
+  const range = emitDynamicRange(quantizer, dims, emitter);
+  const zero =
+    range.negatedMin === null
+      ? null
+      : emitter.emit('Round', [emitter.emit('Div', [range.negatedMin, range.scale])], {}, 'zero');
+  const grid = codeRange({ bits: quantizer.scheme.bits, signed: quantizer.scheme.symmetric });
+  return range.restore(fakeQuantize(range.grouped, range.scale, zero, grid, emitter));
+}
+
+function tableFake(
+  graph: Graph,
+  quantizer: ActivationQuantizer,
+  { parameters, trainRanges }: FloatContext,
+  index: TimestepIndex | null,
+  dims: readonly number[],
+  emitter: NodeEmitter,
+): string {
+  const found = parameters.activations.get(quantizer.id);
+  if (found === undefined) throw new Error(`no range for quantizer ${quantizer.id} (${quantizer.value})`);
+  const entries = found.scale.data.length;
+  const perRow = entries > 1 && index !== null;
+  const key = quantizer.rows === 'other' ? `rows${dims[0] ?? 1}` : quantizer.rows;
+  const rows = perRow ? index.rowsOf(quantizer.value, key) : '';
+  emitter.at(quantizer.id);
+  const table = trainRanges ? trainableName.range(quantizer.id) : emitter.constant(found.scale, 'scales');
+  if (trainRanges) graph.inputs.push({ name: table, type: 'float32', shape: [entries] });
+  const column = emitter.int64s(perRow ? [-1, ...dims.slice(1).map(() => 1)] : []);
+  const pick = (from: string): string =>
+    emitter.emit('Reshape', [perRow ? emitter.emit('Gather', [from, rows], { axis: attribute.int(0) }) : from, column]);
+  const scale = pick(table);
+  const zero = quantizer.scheme.symmetric ? null : pick(emitter.constant(found.zeroPoint, 'zeros'));
+  const grid = codeRange({ bits: quantizer.scheme.bits, signed: quantizer.scheme.symmetric });
+  return fakeQuantize(quantizer.value, scale, zero, grid, emitter);
+}
+
+function weightFake(
+  graph: Graph,
+  layer: PlannedLayer,
+  weight: PlannedWeight,
+  { parameters, trainedLayers }: FloatContext,
+  emitter: NodeEmitter,
+): string {
+  const found = parameters.weights.get(layer.name);
+  if (found === undefined) throw new Error(`no weight for layer ${layer.name}`);
+  const trained = trainedLayers.has(layer.name);
+  const input = (name: string, dims: readonly number[]): string => {
+    graph.inputs.push({ name, type: 'float32', shape: [...dims] });
+    return name;
+  };
+  const master = trained
+    ? input(trainableName.weight(layer.name), found.weight.dims)
+    : emitter.constant(found.weight, 'master');
+  const scales = trained
+    ? input(trainableName.scales(layer.name), found.scales.dims)
+    : emitter.constant(found.scales, 'scales');
+  if (weight.bias !== null && found.bias !== null) {
+    if (trained) {
+      graph.replaceUses(weight.bias, input(trainableName.bias(layer.name), found.bias.dims));
+      graph.initializers.delete(weight.bias);
+    } else graph.addInitializer({ ...initializerLike(graph, weight.bias), raw: bytesOf(found.bias.data) });
+  }
+  const layout = groupLayout(weight, found.scales.dims);
+  const grid = codeRange({ bits: weight.scheme.bits, signed: true });
+  const grouped = emitter.emit('Reshape', [master, emitter.int64s(layout.weight)]);
+  const spread = emitter.emit('Reshape', [scales, emitter.int64s(layout.scales)]);
+  const value = fakeQuantize(grouped, spread, null, grid, emitter);
+  return emitter.emit('Reshape', [value, emitter.int64s(weight.dims)], {}, 'weight');
+}
+
+/** Dims under which the scales broadcast against the weight: groups become an axis of their own. */
+function groupLayout(weight: PlannedWeight, scaleDims: readonly number[]): { weight: number[]; scales: number[] } {
+  const { axis, blockSize = null } = weightSpread(weight);
+  if (axis === null) return { weight: [...weight.dims], scales: [] };
+  if (blockSize === null) {
+    return { weight: [...weight.dims], scales: weight.dims.map((dim, at) => (at === axis ? dim : 1)) };
+  }
+  const split = (dims: readonly number[], size: number): number[] =>
+    dims.flatMap((dim, at) => (at === axis ? [size === 1 ? dim : dim / size, size] : [dim]));
+  return { weight: split(weight.dims, blockSize), scales: split(scaleDims, 1) };
+}
+
+function initializerLike(graph: Graph, name: string) {
+  const found = graph.initializers.get(name);
+  if (found === undefined) throw new Error(`bias ${name} is not an initializer`);
+  return found;
+}
+
+function bytesOf(data: Float32Array): Uint8Array {
+  return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+}

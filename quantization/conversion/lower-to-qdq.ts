@@ -1,0 +1,175 @@
+import { type Attribute, attribute, DATA_TYPE, type Graph } from '../../models/onnx/graph.js';
+import type { NodeEmitter } from '../../models/onnx/node-emitter.js';
+import type { Shapes } from '../../models/onnx/shape-inference.js';
+import { float32, tensor } from '../../models/tensors/tensor.js';
+import type { ActivationQuantizer } from '../activation-quantizers.js';
+import { codeRange } from '../formats/integer-grid.js';
+import { packNibbles } from '../formats/pack.js';
+import type { PlannedLayer, PlannedWeight } from '../layer-plan.js';
+import type { ActivationParameters, QuantizedParameters, WeightParameters } from '../quantized-parameters.js';
+import { roundToCodes } from '../rounding/round-nearest.js';
+import { weightSpread } from '../rounding/weight-scales.js';
+import { emitDynamicRange } from './dynamic-range.js';
+import type { Lowering } from './insert-quantizers.js';
+import { TimestepIndex } from './timestep-index.js';
+
+/**
+ * Opset-21 QuantizeLinear / DequantizeLinear with packed INT4 initializers: standard operators only.
+ *
+ * Patterns that onnxruntime rewrites into other arithmetic under its default options are avoided: a dequantized 2-D weight
+ * that a MatMul reads directly becomes MatMulNBits with 8-bit activations, so MatMul weights are stored as [1, K, N].
+ */
+export interface QdqContext {
+  readonly graph: Graph;
+  readonly shapes: Shapes;
+  readonly parameters: QuantizedParameters;
+  /** The graph's timestep input; null when it has none. */
+  readonly timestep: string | null;
+}
+
+export function qdqLowering({ graph, shapes, parameters, timestep }: QdqContext, emitter: NodeEmitter): Lowering {
+  const index = timestep === null ? null : new TimestepIndex(emitter, timestep, parameters.timesteps);
+  return {
+    activation(quantizer) {
+      if (quantizer.scheme.ranges === 'dynamic') return dynamicQdq(quantizer, shapes.dimsOf(quantizer.value), emitter);
+      const found = parameters.activations.get(quantizer.id);
+      if (found === undefined) throw new Error(`no range for quantizer ${quantizer.id} (${quantizer.value})`);
+      return tableQdq(quantizer, found, index, shapes.dimsOf(quantizer.value), emitter);
+    },
+    weight(layer, weight) {
+      const found = parameters.weights.get(layer.name);
+      if (found === undefined) throw new Error(`no weight for layer ${layer.name}`);
+      return weightDq(graph, layer, weight, found, shapes, emitter);
+    },
+  };
+}
+
+interface Grid {
+  readonly scale: string;
+  /** In the container's type; null for signed grids. */
+  readonly zeroPoint: string | null;
+  readonly spread: Record<string, Attribute>;
+}
+
+function quantizeDequantize(value: string, grid: Grid, emitter: NodeEmitter, bits: number): string {
+  const parameters = grid.zeroPoint === null ? [grid.scale] : [grid.scale, grid.zeroPoint];
+  const dtype: Record<string, Attribute> =
+    grid.zeroPoint === null ? { output_dtype: attribute.int(containerType(bits, true)) } : {};
+  const codes = emitter.emit('QuantizeLinear', [value, ...parameters], { ...grid.spread, ...dtype }, 'codes');
+  return emitter.emit('DequantizeLinear', [codes, ...parameters], grid.spread, 'value');
+}
+
+/** INT4/UINT4 up to 4 bits, INT8/UINT8 above. */
+function containerType(bits: number, signed: boolean): number {
+  if (bits <= 4) return signed ? DATA_TYPE.int4 : DATA_TYPE.uint4;
+  return signed ? DATA_TYPE.int8 : DATA_TYPE.uint8;
+}
+
+/** Clamps to the values of a grid that is smaller than its container; `zero` is the zero point as a float, or null. */
+function clampToGrid(
+  value: string,
+  scheme: ActivationQuantizer['scheme'],
+  scale: string,
+  zero: string | null,
+  emitter: NodeEmitter,
+): string {
+  if (scheme.bits === 4 || scheme.bits === 8) return value;
+  const { min, max } = codeRange({ bits: scheme.bits, signed: scheme.symmetric });
+  const bound = (code: number): string => {
+    const steps = zero === null ? emitter.scalar(code) : emitter.emit('Sub', [emitter.scalar(code), zero]);
+    return emitter.emit('Mul', [steps, scale]);
+  };
+  return emitter.emit('Min', [emitter.emit('Max', [value, bound(min)]), bound(max)], {}, 'clamped');
+}
+
+function dynamicQdq(quantizer: ActivationQuantizer, dims: readonly number[], emitter: NodeEmitter): string {
+  const { bits } = quantizer.scheme;
+  const range = emitDynamicRange(quantizer, dims, emitter);
+  const axis = attribute.int(range.axis);
+  let zeroPoint: string | null = null;
+  let zero: string | null = null;
+  if (range.negatedMin !== null) {
+    const single = { axis, block_size: attribute.int(1) };
+    const type = { output_dtype: attribute.int(containerType(bits, false)) };
+    zeroPoint = emitter.emit('QuantizeLinear', [range.negatedMin, range.scale], { ...single, ...type }, 'zero');
+    if (bits !== 4 && bits !== 8) zero = emitter.emit('Round', [emitter.emit('Div', [range.negatedMin, range.scale])]);
+  }
+  const value = clampToGrid(range.grouped, quantizer.scheme, range.scale, zero, emitter);
+  const spread = { axis, block_size: attribute.int(range.blockSize) };
+  return range.restore(quantizeDequantize(value, { scale: range.scale, zeroPoint, spread }, emitter, bits));
+}
+
+function tableQdq(
+  quantizer: ActivationQuantizer,
+  found: ActivationParameters,
+  index: TimestepIndex | null,
+  dims: readonly number[],
+  emitter: NodeEmitter,
+): string {
+  const { bits, symmetric } = quantizer.scheme;
+  const entries = found.scale.data.length;
+  const perRow = entries > 1 && index !== null;
+  const pick = (table: string, label: string): string =>
+    perRow
+      ? emitter.at(quantizer.id).emit('Gather', [table, rows], { axis: attribute.int(0) }, label)
+      : emitter.emit('Reshape', [table, emitter.int64s([])], {}, label);
+  const rows = perRow ? index.rowsOf(quantizer.value, rowsKey(quantizer, dims)) : '';
+  emitter.at(quantizer.id);
+  const scale = pick(emitter.constant(found.scale, 'scales'), 'scale');
+  let zeroPoint: string | null = null;
+  let zero: string | null = null;
+  if (!symmetric) {
+    const table = tensor('uint8', found.zeroPoint.dims, Uint8Array.from(found.zeroPoint.data));
+    const picked = pick(emitter.constant(table, 'zeros'), 'zero');
+    zeroPoint = bits > 4 ? picked : emitter.emit('Cast', [picked], { to: attribute.int(DATA_TYPE.uint4) }, 'zero4');
+    if (bits !== 4 && bits !== 8) zero = emitter.emit('Cast', [picked], { to: attribute.int(DATA_TYPE.float32) });
+  }
+  const column = emitter.int64s([-1, ...dims.slice(1).map(() => 1)]);
+  const across = (one: string | null): string | null =>
+    one === null || !perRow || bits === 4 || bits === 8 ? one : emitter.emit('Reshape', [one, column]);
+  const value = clampToGrid(quantizer.value, quantizer.scheme, across(scale) ?? scale, across(zero), emitter);
+  const spread: Record<string, Attribute> = perRow ? { axis: attribute.int(0) } : {};
+  return quantizeDequantize(value, { scale, zeroPoint, spread }, emitter, bits);
+}
+
+/** Values with the same number of rows per sample share one expanded index. */
+function rowsKey(quantizer: ActivationQuantizer, dims: readonly number[]): string {
+  return quantizer.rows === 'other' ? `rows${dims[0] ?? 1}` : quantizer.rows;
+}
+
+function weightDq(
+  graph: Graph,
+  layer: PlannedLayer,
+  weight: PlannedWeight,
+  found: WeightParameters,
+  shapes: Shapes,
+  emitter: NodeEmitter,
+): string {
+  const codes = roundToCodes(found.weight, found.scales, weight);
+  const spread = weightSpread(weight);
+  const lift = layer.opType === 'MatMul' ? 1 : 0;
+  const ones = new Array<number>(lift).fill(1);
+  const small = weight.scheme.bits <= 4;
+  const codesName = graph.addInitializer({
+    name: emitter.unique('codes'),
+    type: small ? 'int4' : 'int8',
+    dims: [...ones, ...weight.dims],
+    raw: small ? packNibbles(codes) : new Uint8Array(codes.buffer, codes.byteOffset, codes.byteLength),
+  });
+  const blockSize = spread.blockSize ?? null;
+  const scaleDims = blockSize === null ? found.scales.dims : [...ones, ...found.scales.dims];
+  const scales = emitter.constant(float32(scaleDims, found.scales.data), 'scales');
+  const where: Record<string, Attribute> = { axis: attribute.int((spread.axis ?? 0) + lift) };
+  if (blockSize !== null) where.block_size = attribute.int(blockSize);
+  if (weight.bias !== null && found.bias !== null) replaceBias(graph, weight.bias, found);
+  const value = emitter.emit('DequantizeLinear', [codesName, scales], where, 'weight');
+  const rank = shapes.dimsOf(layer.output).length;
+  return lift === 1 && rank < 3 ? emitter.emit('Reshape', [value, emitter.int64s(weight.dims)]) : value;
+}
+
+function replaceBias(graph: Graph, name: string, { bias }: WeightParameters): void {
+  const before = graph.initializers.get(name);
+  if (before === undefined || bias === null) throw new Error(`bias ${name} is not an initializer`);
+  const raw = new Uint8Array(bias.data.buffer, bias.data.byteOffset, bias.data.byteLength);
+  graph.addInitializer({ ...before, raw });
+}

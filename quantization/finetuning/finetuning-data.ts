@@ -1,0 +1,99 @@
+import type { Feeds } from '../../models/executor.js';
+import type { Graph } from '../../models/onnx/graph.js';
+import { permutation, uniforms } from '../../models/tensors/random.js';
+import { float32, int64, type Tensor } from '../../models/tensors/tensor.js';
+import {
+  batchOf,
+  branchCount,
+  type CalibrationItem,
+  type CalibrationSet,
+  trajectoryCount,
+} from '../calibration/calibration-set.js';
+import type { DenoiserInputs } from '../layer-roles.js';
+import { TRAINING_INPUTS } from './training-graph.js';
+
+/** Streams of the seed, so that split, batches and validation draw independently. */
+const STREAM = { split: 1, validation: 2, training: 3, epochs: 1000 } as const;
+
+/** Trajectories by use: a prompt is trained on or validated on, never both. */
+export interface PromptSplit {
+  readonly training: readonly number[];
+  readonly validation: readonly number[];
+}
+
+/** Holds back a share of the trajectories (one prompt each), at least one. */
+export function splitTrajectories(set: CalibrationSet, fraction: number, seed: number): PromptSplit {
+  const order = Array.from(permutation(seed, STREAM.split, trajectoryCount(set)));
+  const held = Math.min(order.length - 1, Math.max(1, Math.round(order.length * fraction)));
+  return { training: order.slice(held), validation: order.slice(0, held) };
+}
+
+/** A fixed draw of `count` items over `trajectories`, spread evenly over timesteps and branches. */
+export function fixedItems(
+  set: CalibrationSet,
+  trajectories: readonly number[],
+  count: number,
+  purpose: 'validation' | 'training',
+  seed: number,
+): CalibrationItem[] {
+  const order = permutation(seed, STREAM[purpose], trajectories.length);
+  const steps = set.timesteps.length;
+  const branches = branchCount(set);
+  return Array.from({ length: count }, (_, index) => ({
+    trajectory: trajectories[order[index % order.length] ?? 0] ?? 0,
+    step: (index + Math.floor(index / trajectories.length)) % steps,
+    branch: Math.floor(index / steps) % branches,
+  }));
+}
+
+/**
+ * The items of training step `step`: every epoch walks all (trajectory, timestep) pairs of the training prompts in a new
+ * order, with a random branch each. A function of seed and step alone, so a resumed run draws what an undisturbed one draws.
+ */
+export function trainingItems(
+  set: CalibrationSet,
+  trajectories: readonly number[],
+  batchSize: number,
+  step: number,
+  seed: number,
+): CalibrationItem[] {
+  const steps = set.timesteps.length;
+  const pairs = trajectories.length * steps;
+  const branches = uniforms(seed, STREAM.epochs + 2 * step + 1, batchSize);
+  return Array.from({ length: batchSize }, (_, row) => {
+    const position = step * batchSize + row;
+    const order = epochOrder(seed, Math.floor(position / pairs), pairs);
+    const pair = order[position % pairs] ?? 0;
+    return {
+      trajectory: trajectories[Math.floor(pair / steps)] ?? 0,
+      step: pair % steps,
+      branch: Math.floor((branches[row] ?? 0) * branchCount(set)),
+    };
+  });
+}
+
+/** The last drawn epoch order; drawing it again gives the same, so this only saves time. */
+let lastOrder: { key: string; order: Uint32Array } = { key: '', order: new Uint32Array(0) };
+
+function epochOrder(seed: number, epoch: number, pairs: number): Uint32Array {
+  const key = `${seed}/${epoch}/${pairs}`;
+  if (lastOrder.key !== key) lastOrder = { key, order: permutation(seed, STREAM.epochs + 2 * epoch, pairs) };
+  return lastOrder.order;
+}
+
+/** Feeds of a training or validation graph for some items. */
+export function calibrationFeeds(
+  set: CalibrationSet,
+  items: readonly CalibrationItem[],
+  inputs: DenoiserInputs,
+  graph: Graph,
+): Feeds {
+  const batch = batchOf(set, items);
+  const timestepType = graph.inputs.find((input) => input.name === inputs.timestep)?.type;
+  const dims = [items.length];
+  const timestep: Tensor = timestepType === 'int64' ? int64(dims, batch.timesteps) : float32(dims, batch.timesteps);
+  const feeds: Record<string, Tensor> = { [inputs.sample]: batch.sample, [inputs.timestep]: timestep };
+  if (inputs.conditioning !== null && batch.conditioning !== null) feeds[inputs.conditioning] = batch.conditioning;
+  if (graph.inputs.some((input) => input.name === TRAINING_INPUTS.target)) feeds[TRAINING_INPUTS.target] = batch.target;
+  return feeds;
+}

@@ -1,0 +1,242 @@
+import { appendAdam } from '../../models/autodiff/adam.js';
+import { buildBackward } from '../../models/autodiff/build-backward.js';
+import { foldConstants } from '../../models/onnx/fold-constants.js';
+import { attribute, type Graph, type Node, node } from '../../models/onnx/graph.js';
+import { NodeEmitter } from '../../models/onnx/node-emitter.js';
+import { removeDeadCode } from '../../models/onnx/remove-dead-code.js';
+import { inferShapes, type Shapes } from '../../models/onnx/shape-inference.js';
+import type { Float32Tensor } from '../../models/tensors/tensor.js';
+import { activationQuantizers } from '../activation-quantizers.js';
+import { insertQuantizers } from '../conversion/insert-quantizers.js';
+import { floatLowering, trainableName } from '../conversion/lower-to-float.js';
+import type { PlannedLayer, QuantizationPlan } from '../layer-plan.js';
+import type { DenoiserInputs } from '../layer-roles.js';
+import type { QuantizedParameters } from '../quantized-parameters.js';
+
+/**
+ * One graph per finetuning phase: quantized forward, loss, backward and Adam, for a fixed batch.
+ *
+ *   loss = w_layer · Σ_l mean((O_l − Õ_l)²) + w_output · mean((ε − ε̃)²)
+ *
+ * over the outputs O_l of the trained layers (QuEST, Wang et al., ICCV 2025, eq. 7–9), O_l and ε from the float model. Float
+ * layer outputs come from a float copy of the graph inside the same run; without a layer loss ε is an input instead.
+ */
+export interface TrainingGraphSpec {
+  /** The transformed float denoiser, as planned. */
+  readonly graph: Graph;
+  readonly plan: QuantizationPlan;
+  readonly parameters: QuantizedParameters;
+  readonly inputs: DenoiserInputs;
+  /** Dims of one batch: sample [B, C, H, W], conditioning [B, S, D] when the model takes one. */
+  readonly sampleDims: readonly number[];
+  readonly conditioningDims: readonly number[] | null;
+  readonly trainedLayers: ReadonlySet<string>;
+  readonly layerLossWeight: number;
+  readonly outputLossWeight: number;
+}
+
+export interface Trainable {
+  /** Graph input; `<name>.m` and `<name>.v` are its Adam moments. */
+  readonly name: string;
+  readonly kind: 'weight' | 'scale';
+  readonly initial: Float32Tensor;
+}
+
+export interface TrainingGraph {
+  readonly graph: Graph;
+  readonly trainables: readonly Trainable[];
+  /** Scalar output. */
+  readonly loss: string;
+  /** Output with the updated value of each graph input that training changes (parameters and moments). */
+  readonly updates: ReadonlyMap<string, string>;
+}
+
+export const TRAINING_INPUTS = {
+  target: 'train/target',
+  weightRate: 'train/weight-rate',
+  scaleRate: 'train/scale-rate',
+  step: 'train/step',
+} as const;
+
+/** Prefix of the float copy's values. */
+const TEACHER = 'float/';
+
+/** The trainables of a phase: weights, biases and scales of the layers, and every activation table. */
+export function trainablesOf(
+  plan: QuantizationPlan,
+  parameters: QuantizedParameters,
+  trainedLayers: ReadonlySet<string>,
+): Trainable[] {
+  const trainables: Trainable[] = [];
+  for (const [layer, { weight, scales, bias }] of parameters.weights) {
+    if (!trainedLayers.has(layer)) continue;
+    trainables.push({ name: trainableName.weight(layer), kind: 'weight', initial: weight });
+    trainables.push({ name: trainableName.scales(layer), kind: 'scale', initial: scales });
+    if (bias !== null) trainables.push({ name: trainableName.bias(layer), kind: 'weight', initial: bias });
+  }
+  for (const { id } of activationQuantizers(plan)) {
+    const found = parameters.activations.get(id);
+    if (found !== undefined) trainables.push({ name: trainableName.range(id), kind: 'scale', initial: found.scale });
+  }
+  return trainables;
+}
+
+/** The quantized denoiser in float arithmetic with trainables as inputs: what the training graph and validation share. */
+export function studentGraph(spec: TrainingGraphSpec): {
+  graph: Graph;
+  shapes: Shapes;
+  emitter: NodeEmitter;
+  straightThrough: ReadonlyMap<string, string>;
+} {
+  const graph = spec.graph.clone();
+  const { inputs } = spec;
+  const bound = boundInputs(spec);
+  const shapes = inferShapes(graph, bound);
+  foldConstants(graph, shapes);
+  graph.inputs = graph.inputs.map((input) => ({ ...input, shape: bound[input.name] ?? input.shape }));
+  const emitter = new NodeEmitter(graph, 'train');
+  const context = {
+    shapes,
+    parameters: spec.parameters,
+    timestep: inputs.timestep,
+    trainedLayers: spec.trainedLayers,
+    trainRanges: true,
+  };
+  const lowering = floatLowering(graph, context, emitter);
+  insertQuantizers(graph, spec.plan, lowering, emitter);
+  return { graph, shapes, emitter, straightThrough: lowering.straightThrough };
+}
+
+function boundInputs({ inputs, sampleDims, conditioningDims }: TrainingGraphSpec): Record<string, readonly number[]> {
+  const bound: Record<string, readonly number[]> = { [inputs.sample]: sampleDims };
+  if (inputs.timestep !== null) bound[inputs.timestep] = [sampleDims[0] ?? 1];
+  if (inputs.conditioning !== null && conditioningDims !== null) bound[inputs.conditioning] = conditioningDims;
+  return bound;
+}
+
+export function buildTrainingGraph(spec: TrainingGraphSpec): TrainingGraph {
+  const student = studentGraph(spec);
+  const { graph, emitter } = student;
+  const output = graph.outputs[0]?.name ?? '';
+  const trained = spec.plan.layers.filter((layer) => spec.trainedLayers.has(layer.name));
+  const target = addTarget(graph, spec, trained);
+  const losses = [scaled(emitter, meanSquare(emitter.at('loss'), output, target), spec.outputLossWeight)];
+  if (spec.layerLossWeight > 0) {
+    for (const layer of trained) {
+      const error = meanSquare(emitter.at('loss'), layer.output, `${TEACHER}${layer.output}`);
+      losses.push(scaled(emitter, error, spec.layerLossWeight));
+    }
+  }
+  const loss = emitter.at('loss').emit('Sum', losses, {}, 'total');
+  graph.outputs = [{ name: loss, type: 'float32', shape: [] }];
+  removeDeadCode(graph);
+  const trainables = trainablesOf(spec.plan, spec.parameters, spec.trainedLayers);
+  const updates = appendUpdates(graph, loss, trainables, student.straightThrough);
+  return { graph, trainables, loss, updates };
+}
+
+/** The value the output is compared with: an input, or the output of a float copy when layers are compared as well. */
+function addTarget(graph: Graph, spec: TrainingGraphSpec, trained: readonly PlannedLayer[]): string {
+  const output = graph.outputs[0]?.name ?? '';
+  if (spec.layerLossWeight === 0 || trained.length === 0) {
+    graph.inputs.push({ name: TRAINING_INPUTS.target, type: 'float32', shape: [...spec.sampleDims] });
+    return TRAINING_INPUTS.target;
+  }
+  const teacher = spec.graph.clone();
+  foldConstants(teacher, inferShapes(teacher, boundInputs(spec)));
+  const produced = new Set(teacher.nodes.flatMap((node) => node.outputs));
+  const renamed = (value: string): string =>
+    produced.has(value) || teacher.initializers.has(value) ? `${TEACHER}${value}` : value;
+  for (const [name, initializer] of teacher.initializers) {
+    graph.addInitializer({ ...initializer, name: `${TEACHER}${name}` });
+  }
+  const copies = teacher.nodes.map((node) => ({
+    ...node,
+    name: `${TEACHER}${node.name}`,
+    inputs: node.inputs.map((input) => (input === '' ? '' : renamed(input))),
+    outputs: node.outputs.map((name) => (name === '' ? '' : `${TEACHER}${name}`)),
+  }));
+  graph.insertNodes(copies);
+  return `${TEACHER}${output}`;
+}
+
+function meanSquare(emitter: NodeEmitter, value: string, target: string): string {
+  const difference = emitter.emit('Sub', [value, target]);
+  return emitter.emit('ReduceMean', [emitter.emit('Mul', [difference, difference])], { keepdims: attribute.int(0) });
+}
+
+function scaled(emitter: NodeEmitter, value: string, weight: number): string {
+  return emitter.emit('Mul', [value, emitter.scalar(weight)]);
+}
+
+function appendUpdates(
+  graph: Graph,
+  loss: string,
+  trainables: readonly Trainable[],
+  straightThrough: ReadonlyMap<string, string>,
+): Map<string, string> {
+  const dims: Record<string, readonly number[]> = {};
+  for (const input of graph.inputs) dims[input.name] = (input.shape ?? []).map(Number);
+  const shapes = inferShapes(graph, dims);
+  const gradients = appendGradients(graph, shapes, { loss, wrt: trainables.map(({ name }) => name), straightThrough });
+  const adam = appendAdam(
+    graph,
+    trainables.map(({ name, kind, initial }) => ({
+      name,
+      gradient: gradients.get(name) ?? '',
+      dims: initial.dims,
+      learningRate: kind === 'weight' ? TRAINING_INPUTS.weightRate : TRAINING_INPUTS.scaleRate,
+    })),
+    { step: TRAINING_INPUTS.step },
+  );
+  const updates = new Map<string, string>();
+  for (const [name, state] of adam.parameters) {
+    updates.set(name, state.next).set(state.m, state.mNext).set(state.v, state.vNext);
+  }
+  return updates;
+}
+
+/**
+ * The backward graph in which every straight-through value is an Identity of what it quantizes: gradients are taken on a view
+ * of the graph with those nodes exchanged, and their nodes then read the real forward values.
+ */
+function appendGradients(
+  graph: Graph,
+  shapes: Shapes,
+  {
+    loss,
+    wrt,
+    straightThrough,
+  }: { loss: string; wrt: readonly string[]; straightThrough: ReadonlyMap<string, string> },
+): Map<string, string> {
+  const view = graph.clone();
+  const quantizing = new Map<string, Node>();
+  view.nodes = view.nodes.map((each) => {
+    const source = straightThrough.get(each.outputs[0] ?? '');
+    if (source === undefined) return each;
+    quantizing.set(each.name, each);
+    return node('Identity', [source], [...each.outputs], { name: each.name });
+  });
+  view.invalidate();
+  const gradients = buildBackward(view, shapes, { loss, wrt });
+  graph.initializers = view.initializers;
+  graph.nodes = view.nodes.map((each) => quantizing.get(each.name) ?? each);
+  graph.invalidate();
+  return gradients;
+}
+
+/** A forward-only graph whose scalar outputs are Σ(ε − ε̃)² and Σε² of a batch, for validation. */
+export function buildValidationGraph(spec: TrainingGraphSpec): { graph: Graph; error: string; energy: string } {
+  const { graph, emitter } = studentGraph(spec);
+  const output = graph.outputs[0]?.name ?? '';
+  graph.inputs.push({ name: TRAINING_INPUTS.target, type: 'float32', shape: [...spec.sampleDims] });
+  emitter.at('validation');
+  const difference = emitter.emit('Sub', [output, TRAINING_INPUTS.target]);
+  const sumOfSquares = (value: string, label: string): string =>
+    emitter.emit('ReduceSumSquare', [value], { keepdims: attribute.int(0) }, label);
+  const error = sumOfSquares(difference, 'error');
+  const energy = sumOfSquares(TRAINING_INPUTS.target, 'energy');
+  graph.outputs = [error, energy].map((name) => ({ name, type: 'float32' as const, shape: [] }));
+  removeDeadCode(graph);
+  return { graph, error, energy };
+}
