@@ -101,7 +101,7 @@ function checkDims(input: ValueInfo, dims: readonly number[], symbols: Map<strin
       if (typeof declared === 'number') return declared === dim;
       if (declared === null) return true;
       const known = symbols.get(declared);
-      symbols.set(declared, dim);
+      symbols.set(declared, known ?? dim);
       return known === undefined || known === dim;
     });
   if (fits) return;

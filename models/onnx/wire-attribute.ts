@@ -1,7 +1,14 @@
 import { create } from '@bufbuild/protobuf';
 import type { ExternalReader } from './external-data.js';
 import type { Attribute } from './graph.js';
-import { type AttributeProto, AttributeProtoSchema, AttributeProto_AttributeType as Kind } from './onnx_pb.js';
+import {
+  type AttributeProto,
+  AttributeProtoSchema,
+  type GraphProto,
+  AttributeProto_AttributeType as Kind,
+  type TensorProto,
+  TensorProto_DataLocation,
+} from './onnx_pb.js';
 import { initializerFromProto, protoFromInitializer } from './wire-tensor.js';
 
 /** The message an attribute was read from; an attribute is immutable, so the same object is written as it was read. */
@@ -69,7 +76,25 @@ function convert(proto: AttributeProto, where: string, external: ExternalReader 
         ? { kind: 'opaque', value: proto }
         : { kind: 'tensor', value: initializerFromProto(proto.t, where, external) };
     default:
+      for (const graph of proto.g === undefined ? proto.graphs : [proto.g, ...proto.graphs]) {
+        embedExternalData(graph, where, external);
+      }
       return { kind: 'opaque', value: proto };
+  }
+}
+
+/** Tensors of subgraphs that lie in other files move into the message, so that it can be written elsewhere. */
+function embedExternalData(graph: GraphProto, where: string, external: ExternalReader | undefined): void {
+  const embedded = (tensor: TensorProto) =>
+    tensor.dataLocation === TensorProto_DataLocation.EXTERNAL
+      ? protoFromInitializer(initializerFromProto(tensor, where, external))
+      : tensor;
+  graph.initializer = graph.initializer.map(embedded);
+  for (const attribute of graph.node.flatMap((node) => node.attribute)) {
+    if (attribute.t !== undefined) attribute.t = embedded(attribute.t);
+    for (const inner of attribute.g === undefined ? attribute.graphs : [attribute.g, ...attribute.graphs]) {
+      embedExternalData(inner, where, external);
+    }
   }
 }
 

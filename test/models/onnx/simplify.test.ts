@@ -1,9 +1,17 @@
+import { create } from '@bufbuild/protobuf';
 import { describe, expect, it } from 'vitest';
-import type { Graph } from '../../../models/onnx/graph.js';
+import { Graph, initializerFromTensor, type Node, node } from '../../../models/onnx/graph.js';
 import { readModel, writeModel } from '../../../models/onnx/model-proto.js';
+import {
+  AttributeProto_AttributeType,
+  AttributeProtoSchema,
+  GraphProtoSchema,
+  NodeProtoSchema,
+} from '../../../models/onnx/onnx_pb.js';
 import { type Binding, simplifyGraph } from '../../../models/onnx/simplify.js';
 import { isElementType } from '../../../models/onnx/tensor-from-initializer.js';
-import { bytesFromTensor, type Tensor } from '../../../models/tensors/tensor.js';
+import { bytesFromTensor, float32, type Tensor } from '../../../models/tensors/tensor.js';
+import { errorOf } from './damaged-models.js';
 import { GOLDEN_MODELS, openModel, smallDims, ZOO_MODELS } from './onnx-models.js';
 import { inputOf, runOnnx } from './run-onnx.js';
 
@@ -62,6 +70,18 @@ function graphBytes(graph: Graph): number {
   return writeModel(graph).byteLength - data;
 }
 
+/** x [batch, 3] → y, with constants zero, one and a flag. */
+function smallGraph(nodes: Node[]): Graph {
+  const graph = new Graph();
+  graph.inputs = [{ name: 'x', type: 'float32', shape: ['batch', 3] }];
+  graph.outputs = [{ name: 'y', type: 'float32', shape: ['batch', 3] }];
+  graph.addInitializer(initializerFromTensor('zero', float32([], [0])));
+  graph.addInitializer(initializerFromTensor('one', float32([1], [1])));
+  graph.addInitializer({ name: 'flag', type: 'bool', dims: [], raw: Uint8Array.of(1) });
+  graph.insertNodes(nodes);
+  return graph;
+}
+
 describe('simplifying', () => {
   it.each([
     ['with the short timestep', { batch: 1, batch_size: 1, steps: 1, height: 16, width: 16, sequence_length: 16 }],
@@ -116,5 +136,61 @@ describe('simplifying', () => {
     const again = readModel(once);
     simplifyGraph(again, bindingsOf(again), { shortNames: true });
     expect(Buffer.compare(writeModel(again), once)).toBe(0);
+  });
+
+  it('leaves additions of zero where a negative zero could be seen, and merges no random numbers', () => {
+    const graph = smallGraph([
+      node('Add', ['x', 'zero'], ['a'], { name: 'add' }),
+      node('Sub', ['a', 'zero'], ['b'], { name: 'sub' }),
+      node('RandomNormalLike', ['b'], ['c'], { name: 'noise1' }),
+      node('RandomNormalLike', ['b'], ['d'], { name: 'noise2' }),
+      node('Add', ['c', 'd'], ['y'], { name: 'sum' }),
+    ]);
+    simplifyGraph(graph, [{ x: [2, 3] }, { x: [5, 3] }]);
+    expect(graph.nodes.map((one) => one.name)).toEqual(['add', 'noise1', 'noise2', 'sum']);
+  });
+
+  it('removes what does nothing and does equal work once', () => {
+    const graph = smallGraph([
+      node('Identity', ['x'], ['a'], { name: 'identity' }),
+      node('Mul', ['a', 'one'], ['b'], { name: 'times_one' }),
+      node('Add', ['b', 'zero'], ['s'], { name: 'plus_zero' }),
+      node('Softmax', ['s'], ['p'], { name: 'softmax' }),
+      node('Exp', ['b'], ['e1'], { name: 'exp1' }),
+      node('Exp', ['x'], ['e2'], { name: 'exp2' }),
+      node('Mul', ['e1', 'e2'], ['m'], { name: 'square' }),
+      node('Add', ['p', 'm'], ['y'], { name: 'sum' }),
+    ]);
+    simplifyGraph(graph, [{ x: [2, 3] }, { x: [5, 3] }]);
+    expect(graph.nodes.map((one) => `${one.name}(${one.inputs})`)).toEqual([
+      'softmax(x)',
+      'exp1(x)',
+      'square(e1,e1)',
+      'sum(p,m)',
+    ]);
+  });
+
+  it('keeps what subgraphs read under its name', () => {
+    const reads = create(NodeProtoSchema, { opType: 'Relu', input: ['inner'], output: ['z'] });
+    const body = create(GraphProtoSchema, { node: [reads] });
+    const value = create(AttributeProtoSchema, {
+      name: 'then_branch',
+      type: AttributeProto_AttributeType.GRAPH,
+      g: body,
+    });
+    const graph = smallGraph([
+      node('Identity', ['x'], ['inner'], { name: 'identity' }),
+      node('If', ['flag'], ['y'], { name: 'if', attributes: { then_branch: { kind: 'opaque', value } } }),
+    ]);
+    graph.valueInfos.set('y', { name: 'y', type: 'float32', shape: [2, 3] });
+    simplifyGraph(graph, [{ x: [2, 3] }, { x: [5, 3] }], { shortNames: true });
+    expect(graph.nodes.map((one) => `${one.name}(${one.inputs}) -> ${one.outputs}`)).toEqual([
+      'identity(x) -> inner',
+      'if(flag) -> y',
+    ]);
+  });
+
+  it('asks for two bindings', () => {
+    expect(errorOf(() => simplifyGraph(smallGraph([]), [{ x: [2, 3] }])).kind).toBe('InvalidInput');
   });
 });

@@ -1,15 +1,20 @@
-import { create } from '@bufbuild/protobuf';
+import { create, fromBinary } from '@bufbuild/protobuf';
 import { describe, expect, it } from 'vitest';
 import { DATA_TYPE, type DataTypeName, type Initializer } from '../../../models/onnx/graph.js';
 import { readModel, writeModel } from '../../../models/onnx/model-proto.js';
 import {
+  AttributeProto_AttributeType,
+  AttributeProtoSchema,
+  GraphProtoSchema,
+  ModelProtoSchema,
+  NodeProtoSchema,
   StringStringEntryProtoSchema,
   type TensorProto,
   TensorProto_DataLocation,
   TensorProtoSchema,
 } from '../../../models/onnx/onnx_pb.js';
 import { tensorFromInitializer } from '../../../models/onnx/tensor-from-initializer.js';
-import { changedControl, errorOf, MALFORMED } from './damaged-models.js';
+import { changedControl, errorOf, graphOf, MALFORMED } from './damaged-models.js';
 import { modelBytes } from './onnx-models.js';
 
 type TensorFields = Partial<Omit<TensorProto, '$typeName' | '$unknown'>>;
@@ -140,6 +145,23 @@ describe('external data', () => {
     expect(error.kind).toBe('InvalidModel');
     expect(error.message).toContain(message);
     if (message === 'leaves the folder') expect(touched).toEqual([]);
+  });
+
+  it('moves the data of subgraphs into the model', () => {
+    const bytes = changedControl((_, graph) => {
+      const tensor = create(TensorProtoSchema, {
+        name: 'inner',
+        ...externalFields({ location: 'w.bin', offset: '4' }),
+      });
+      const g = create(GraphProtoSchema, { initializer: [tensor] });
+      const attribute = [create(AttributeProtoSchema, { name: 'body', type: AttributeProto_AttributeType.GRAPH, g })];
+      graph.node.push(create(NodeProtoSchema, { opType: 'Loop', output: ['z'], attribute }));
+    });
+    const written = graphOf(fromBinary(ModelProtoSchema, writeModel(readModel(bytes, { external: range }))));
+    const inner = written.node.at(-1)?.attribute[0]?.g?.initializer[0];
+    expect(inner?.dataLocation).toBe(TensorProto_DataLocation.DEFAULT);
+    expect(inner?.externalData).toEqual([]);
+    expect(Buffer.compare(inner?.rawData ?? new Uint8Array(), file.subarray(4))).toBe(0);
   });
 
   it('says which file is missing', () => {
