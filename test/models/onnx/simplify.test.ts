@@ -8,6 +8,7 @@ import {
   GraphProtoSchema,
   NodeProtoSchema,
 } from '../../../models/onnx/onnx_pb.js';
+import { distinctBindings } from '../../../models/onnx/simplify/distinct-bindings.js';
 import { type Binding, simplifyGraph } from '../../../models/onnx/simplify.js';
 import { isElementType } from '../../../models/onnx/tensor-from-initializer.js';
 import { bytesFromTensor, float32, type Tensor } from '../../../models/tensors/tensor.js';
@@ -17,32 +18,6 @@ import { inputOf, runOnnx } from './run-onnx.js';
 
 const UNET = 'models/zoo/emoji-t2i/unet/model.onnx';
 const TEXT_ENCODER = 'models/zoo/emoji-t2i/text_encoder/model.onnx';
-
-/** Sizes that are different from each other; `steps` is 1 or the batch. */
-const SMALL = {
-  batch: 2,
-  batch_size: 2,
-  steps: 1,
-  height: 8,
-  width: 24,
-  sequence_length: 13,
-  height_latent: 6,
-  width_latent: 10,
-};
-const LARGE = {
-  batch: 5,
-  batch_size: 5,
-  steps: 1,
-  height: 40,
-  width: 56,
-  sequence_length: 16,
-  height_latent: 14,
-  width_latent: 22,
-};
-
-function bindingsOf(graph: Graph): Binding[] {
-  return [smallDims(graph, SMALL), smallDims(graph, LARGE), smallDims(graph, { ...LARGE, steps: LARGE.batch })];
-}
 
 function feedsFor(graph: Graph, dims: Binding): Record<string, Tensor> {
   return Object.fromEntries(
@@ -92,7 +67,7 @@ describe('simplifying', () => {
     ],
   ])('leaves every output bit of the zoo denoiser as it was %s', async (_, sizes) => {
     const simplified = openModel(UNET);
-    simplifyGraph(simplified, bindingsOf(simplified), { shortNames: true });
+    simplifyGraph(simplified, distinctBindings(simplified), { shortNames: true });
     await expectSameBits(openModel(UNET), simplified, smallDims(simplified, sizes));
   });
 
@@ -101,20 +76,20 @@ describe('simplifying', () => {
     { batch_size: 6, sequence_length: 11 },
   ])('leaves every output bit of the text encoder as it was for %o', async (sizes) => {
     const simplified = openModel(TEXT_ENCODER);
-    simplifyGraph(simplified, bindingsOf(simplified));
+    simplifyGraph(simplified, distinctBindings(simplified));
     await expectSameBits(openModel(TEXT_ENCODER), simplified, smallDims(simplified, sizes));
   });
 
   it.each([...ZOO_MODELS, ...GOLDEN_MODELS])('leaves every output bit of %s as it was', async (path) => {
     const simplified = openModel(path);
-    simplifyGraph(simplified, bindingsOf(simplified));
+    simplifyGraph(simplified, distinctBindings(simplified));
     await expectSameBits(openModel(path), simplified, smallDims(simplified));
   });
 
   it('makes the graph of the zoo denoiser smaller than 200 kB', () => {
     const graph = openModel(UNET);
     const before = graphBytes(graph);
-    simplifyGraph(graph, bindingsOf(graph), { shortNames: true });
+    simplifyGraph(graph, distinctBindings(graph), { shortNames: true });
     expect(before).toBeGreaterThan(400_000);
     expect(graphBytes(graph)).toBeLessThan(200_000);
   });
@@ -122,7 +97,7 @@ describe('simplifying', () => {
   it('keeps parameters, boundaries and node names when it shortens value names', () => {
     const original = openModel(UNET);
     const graph = original.clone();
-    simplifyGraph(graph, bindingsOf(graph), { shortNames: true });
+    simplifyGraph(graph, distinctBindings(graph), { shortNames: true });
     const names = new Set(original.nodes.map((node) => node.name));
     expect(graph.nodes.every((node) => names.has(node.name))).toBe(true);
     expect([graph.inputs, graph.outputs]).toEqual([original.inputs, original.outputs]);
@@ -131,10 +106,10 @@ describe('simplifying', () => {
 
   it('gives the same bytes when it is done twice', () => {
     const graph = openModel(UNET);
-    simplifyGraph(graph, bindingsOf(graph), { shortNames: true });
+    simplifyGraph(graph, distinctBindings(graph), { shortNames: true });
     const once = writeModel(graph);
     const again = readModel(once);
-    simplifyGraph(again, bindingsOf(again), { shortNames: true });
+    simplifyGraph(again, distinctBindings(again), { shortNames: true });
     expect(Buffer.compare(writeModel(again), once)).toBe(0);
   });
 
@@ -187,6 +162,14 @@ describe('simplifying', () => {
     expect(graph.nodes.map((one) => `${one.name}(${one.inputs}) -> ${one.outputs}`)).toEqual([
       'identity(x) -> inner',
       'if(flag) -> y',
+    ]);
+  });
+
+  it('finds sizes that differ for every symbolic dim', () => {
+    expect(distinctBindings(openModel(UNET))).toEqual([
+      { sample: [2, 12, 8, 24], timestep: [1], encoder_hidden_states: [2, 13, 64] },
+      { sample: [5, 12, 40, 56], timestep: [1], encoder_hidden_states: [5, 16, 64] },
+      { sample: [5, 12, 40, 56], timestep: [5], encoder_hidden_states: [5, 16, 64] },
     ]);
   });
 
