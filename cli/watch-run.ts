@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { WorkflowHandle } from '@temporalio/client';
 import { defaultPayloadConverter } from '@temporalio/common';
-import { PROGRESS_QUERY, type RunProgress, type RunSummary } from '../contracts/run-summary.js';
+import { PROGRESS_QUERY, type RunProgress, type RunSummary, type StageRow } from '../contracts/run-summary.js';
 import { type Progress, progressSchema } from '../contracts/stages.js';
 import { type OutputFormat, printEvent } from './console-output.js';
 import { progressLine } from './progress-line.js';
@@ -31,10 +31,16 @@ export async function watchRun(handle: WorkflowHandle, format: OutputFormat): Pr
   });
   const finished = resultOf(handle);
   const polling = poll(handle, view, format, ended.signal);
+  let shown: ReadonlySet<string>;
   try {
     const first = await Promise.race([finished, interruption.requested]);
     if (first === 'detach') return { state: 'detached' };
-    if (first !== 'cancel') return first;
+    if (first !== 'cancel') {
+      ended.abort();
+      shown = await polling;
+      if (first.state === 'finished') keepFinished(first.summary.stages, shown, view);
+      return first;
+    }
     view.keep('Cancelling the run…');
     await handle.cancel();
     return await finished.catch((error: unknown) => {
@@ -63,15 +69,15 @@ async function poll(
   view: ProgressView,
   format: OutputFormat,
   ended: AbortSignal,
-): Promise<void> {
+): Promise<ReadonlySet<string>> {
   let progress: RunProgress | undefined;
-  let shown = new Set<string>();
+  let shown: ReadonlySet<string> = new Set();
   while (!ended.aborted) {
     progress = (await queryProgress(handle)) ?? progress;
     const inside = await insideProgress(handle);
-    if (ended.aborted) return;
+    if (ended.aborted) return shown;
     if (progress !== undefined) {
-      shown = keepFinished(progress, shown, view);
+      shown = keepFinished(progress.stages, shown, view);
       const running = progress.stages.find((row) => row.state === 'running');
       view.show(progressLine(progress, inside), running?.id ?? '');
       if (format === 'jsonl')
@@ -79,11 +85,16 @@ async function poll(
     }
     await sleep(POLL_MS, undefined, { signal: ended }).catch(() => undefined);
   }
+  return shown;
 }
 
 /** A line for each stage that ended since the last look. */
-function keepFinished(progress: RunProgress, shown: ReadonlySet<string>, view: ProgressView): Set<string> {
-  const ended = progress.stages.filter((row) => row.state === 'done' || row.state === 'reused');
+function keepFinished(
+  stages: readonly StageRow[],
+  shown: ReadonlySet<string>,
+  view: ProgressView,
+): ReadonlySet<string> {
+  const ended = stages.filter((row) => row.state === 'done' || row.state === 'reused');
   for (const row of ended.filter(({ id }) => !shown.has(id))) {
     const time = row.state === 'reused' ? 'reused' : `${row.seconds.toFixed(1)} s`;
     view.keep(`✓ ${row.title} · ${time}${row.summary === '' ? '' : ` · ${row.summary}`}`);
