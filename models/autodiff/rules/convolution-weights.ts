@@ -16,18 +16,17 @@ export function convolutionWeightGradient(e: Expressions, x: Value, g: Value, ge
   return perTap(e, x, g, geometry);
 }
 
-/** x: [N, C, …] → [C, N, …]; each tap gives [M, C]. */
+/** x: [N, C, …] → [C, N, …]; each tap gives [M, C], side by side [M, K·C]. */
 function perTap(e: Expressions, x: Value, g: Value, geometry: ConvolutionGeometry): Value {
   const [samples, channels, outputs] = [x.dims[0] ?? 1, x.dims[1] ?? 1, g.dims[1] ?? 1];
   const rows = samples * elementCount(g.dims.slice(2));
   const spatial = geometry.kernel.map((_, axis) => axis + 2);
   const swapped = (value: Value) => e.transpose(value, [1, 0, ...spatial]);
   const gradient = e.reshape(swapped(g), [outputs, rows]);
-  const products = taps(e, swapped(x), g, geometry, 2).map((tap) => {
-    const product = e.gemm(gradient, e.reshape(tap, [channels, rows]), { transB: true });
-    return e.reshape(product, [outputs, channels, 1]);
-  });
-  return e.reshape(e.concat(products, 2), [outputs, channels, ...geometry.kernel]);
+  const products = taps(e, swapped(x), g, geometry, 2).map((tap) =>
+    e.gemm(gradient, e.reshape(tap, [channels, rows]), { transB: true }),
+  );
+  return asWeight(e, e.concat(products, 1), channels, geometry);
 }
 
 /** x: [N, C, …] → [N, …, C]; taps side by side [N·P, K·C]. */
@@ -40,8 +39,7 @@ function channelsLast(e: Expressions, x: Value, g: Value, geometry: ConvolutionG
   const product = e.gemm(e.reshape(last(g), [rows, outputs]), e.reshape(columns, [rows, count * channels]), {
     transA: true,
   });
-  const split = e.transpose(e.reshape(product, [outputs, count, channels]), [0, 2, 1]);
-  return e.reshape(split, [outputs, channels, ...geometry.kernel]);
+  return asWeight(e, product, channels, geometry);
 }
 
 /** Per sample and group: [M/G, P] · [P, K·C/G]. */
@@ -55,7 +53,14 @@ function grouped(e: Expressions, x: Value, g: Value, geometry: ConvolutionGeomet
   const columns = e.reshape(e.concat(parts, 2), [samples, groups, count * channels, positions]);
   const gradient = e.reshape(g, [samples, groups, outputs / groups, positions]);
   const product = e.reduceSum(e.matMul(gradient, e.transposeLast(columns)), [0]);
-  const split = e.transpose(e.reshape(product, [outputs, count, channels]), [0, 2, 1]);
+  return asWeight(e, product, channels, geometry);
+}
+
+/** [M, K·C] in any dims → [M, C, …kernel]. */
+function asWeight(e: Expressions, columns: Value, channels: number, { kernel }: ConvolutionGeometry): Value {
+  const count = elementCount(kernel);
+  const outputs = elementCount(columns.dims) / (count * channels);
+  const split = e.transpose(e.reshape(columns, [outputs, count, channels]), [0, 2, 1]);
   return e.reshape(split, [outputs, channels, ...kernel]);
 }
 
