@@ -1,5 +1,5 @@
 import { elementCount } from '../tensors/tensor.js';
-import { broadcastDims, type Expressions, sameDims, type Value } from './expressions.js';
+import { type Expressions, sameDims, type Value } from './expressions.js';
 
 /**
  * The gradient of a value: `by` · `value` · ∏ `times` / ∏ `over`, broadcast to the value's dims.
@@ -80,9 +80,9 @@ export function sumGradients(e: Expressions, parts: readonly Gradient[]): Gradie
   );
 }
 
+/** Pairwise: onnxruntime's WebGPU provider has no Sum. */
 function sumValues(e: Expressions, values: readonly Value[]): Value {
-  const dims = values.map((value) => value.dims).reduce((a, b) => broadcastDims(a, b));
-  return values.length === 2 ? e.emit('Add', values, dims) : e.emit('Sum', values, dims);
+  return values.reduce((sum, value) => e.add(sum, value));
 }
 
 function sameFactors(a: Gradient, b: Gradient): boolean {

@@ -141,17 +141,18 @@ function refusesResize(node: RuleContext['node']): string | undefined {
   return floors || centred ? undefined : `${coordinates} coordinates with nearest_mode ${rounding}`;
 }
 
-/** [N, C·b², H, W] → [N, C, H·b, W·b]; back by SpaceToDepth (DCR order) or the inverse permutation (CRD order). */
+/**
+ * [N, C·b², H, W] → [N, C, H·b, W·b], back as a permutation of blocks: channels were (b, b, C) in DCR order, (C, b, b) in CRD
+ * order. (SpaceToDepth would be the inverse of DCR, but onnxruntime's WebGPU provider does not have it.)
+ */
 function depthToSpace(c: RuleContext): Contributions {
   const { e, node } = c;
   const [g, dims] = [c.gradient(), c.input(0).dims];
   const size = intAttribute(node, 'blocksize', 1);
-  if (stringAttribute(node, 'mode', 'DCR') === 'DCR') {
-    return [e.emit('SpaceToDepth', [g], dims, { attributes: { blocksize: attribute.int(size) } })];
-  }
   const [batch = 1, channels = 1, height = 1, width = 1] = dims;
   const blocks = e.reshape(g, [batch, channels / (size * size), height, size, width, size]);
-  return [e.reshape(e.transpose(blocks, [0, 1, 3, 5, 2, 4]), dims)];
+  const order = stringAttribute(node, 'mode', 'DCR') === 'DCR' ? [0, 3, 5, 1, 2, 4] : [0, 1, 3, 5, 2, 4];
+  return [e.reshape(e.transpose(blocks, order), dims)];
 }
 
 export const LAYOUT_RULES: Readonly<Record<string, OperatorRule>> = {
