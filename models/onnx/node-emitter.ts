@@ -1,4 +1,4 @@
-import { float32, int64, type Tensor } from '../tensors/tensor.js';
+import { bytesFromTensor, float32, int64, type Tensor } from '../tensors/tensor.js';
 import { type Attribute, type Graph, initializerFromTensor, node } from './graph.js';
 
 /**
@@ -37,10 +37,10 @@ export class NodeEmitter {
     return name;
   }
 
-  /** An initializer with these contents. Without a `label`, equal small constants share one. */
+  /** An initializer with these contents. Without a `label`, small constants with the same bits share one. */
   constant(value: Tensor, label?: string): string {
     if (label !== undefined) return this.graph.addInitializer(initializerFromTensor(this.unique(label), value));
-    const key = `${value.type}[${value.dims.join(',')}]${value.data.join(',')}`;
+    const key = `${value.type}[${value.dims.join(',')}]${bytesFromTensor(value).join(',')}`;
     const known = this.constants.get(key);
     if (known !== undefined) return known;
     const held = this.scope;

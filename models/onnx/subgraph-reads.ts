@@ -18,6 +18,22 @@ export function outerScopeReads(graph: Graph): ReadonlySet<string> {
   return new Set(graph.nodes.flatMap((node) => [...subgraphReads(node)]));
 }
 
+/** Operators of the standard domain that a node's subgraphs use, at any depth. */
+export function subgraphOperators(node: Node): ReadonlySet<string> {
+  const operators = new Set<string>();
+  const visit = (value: unknown): void => {
+    const { g, graphs = [] } = value as Partial<AttributeProto>;
+    for (const graph of g === undefined ? graphs : [g, ...graphs]) {
+      for (const inner of graph.node) {
+        if (inner.domain === '' || inner.domain === 'ai.onnx') operators.add(inner.opType);
+        inner.attribute.forEach(visit);
+      }
+    }
+  };
+  for (const attribute of node.attributes.values()) if (attribute.kind === 'opaque') visit(attribute.value);
+  return operators;
+}
+
 function collectFromAttribute(value: unknown, names: Set<string>): void {
   const { g, graphs } = value as Partial<AttributeProto>;
   if (g !== undefined) collectFromGraph(g, names);

@@ -1,6 +1,15 @@
 import { NibbleflowError } from '../../contracts/errors.js';
 import { int64 } from '../tensors/tensor.js';
-import { attribute, type Graph, initializerFromTensor, intAttribute, intsAttribute, type Node } from './graph.js';
+import {
+  attribute,
+  type Graph,
+  initializerFromTensor,
+  intAttribute,
+  intsAttribute,
+  type Node,
+  stringAttribute,
+} from './graph.js';
+import { subgraphOperators } from './subgraph-reads.js';
 
 /**
  * Rewrites a graph of opset 11–20 as opset 21, in place. Only the operators whose older form differs need a rule; the source
@@ -9,7 +18,12 @@ import { attribute, type Graph, initializerFromTensor, intAttribute, intsAttribu
  *   axes attribute → input         Squeeze, Unsqueeze, ReduceSum (13); the other reductions (18)
  *   split attribute → input        Split (13); num_outputs where nothing says the sizes (18)
  *   softmax over flattened axes    Softmax, LogSoftmax, Hardmax before 13: the same only on the last axis
+ *   ratio attribute                Dropout before 12: without a training_mode input it passes everything, so it is dropped
+ *   names of modes                 GridSample before 20; Resize before 13 had one that is gone
+ *   axis attribute → input         DFT before 20
  *   scale per group → per channel  GroupNormalization before 21
+ *
+ * Bodies of If, Loop and Scan are not rewritten: one that needs it is refused.
  */
 export const TARGET_OPSET = 21;
 
@@ -48,6 +62,10 @@ const RULES: ReadonlyMap<string, readonly UpgradeRule[]> = new Map<string, reado
     ],
   ],
   ...['Softmax', 'LogSoftmax', 'Hardmax'].map((name) => [name, [{ below: 13, apply: lastAxisOnly }]] as const),
+  ['Dropout', [{ below: 12, apply: (_, each) => void each.attributes.delete('ratio') }]],
+  ['GridSample', [{ below: 20, apply: (_, each) => renameMode(each) }]],
+  ['Resize', [{ below: 13, apply: (_, each) => lostTransformation(each) }]],
+  ['DFT', [{ below: 20, apply: () => 'its axis became an input' }]],
   ['GroupNormalization', [{ below: 21, apply: () => 'its scale has one entry per group' }]],
   ['Upsample', [{ below: TARGET_OPSET, apply: () => 'the operator was removed' }]],
 ]);
@@ -58,11 +76,12 @@ export function upgradeOpset(graph: Graph): void {
   const problems: string[] = [];
   for (const each of [...graph.nodes]) {
     if (each.domain !== '' && each.domain !== 'ai.onnx') continue;
-    for (const rule of RULES.get(each.opType) ?? []) {
-      if (graph.opset >= rule.below) continue;
+    for (const rule of rulesFor(graph, each.opType)) {
       const problem = rule.apply(graph, each);
       if (problem !== undefined) problems.push(`${each.opType} ${each.name}: ${problem}`);
     }
+    const inner = [...subgraphOperators(each)].filter((operator) => rulesFor(graph, operator).length > 0);
+    if (inner.length > 0) problems.push(`${each.opType} ${each.name}: its body has ${inner.join(', ')}`);
   }
   if (problems.length > 0) {
     const what = `The model's opset ${graph.opset} cannot be raised to ${TARGET_OPSET}: ${problems.join('; ')}`;
@@ -70,6 +89,21 @@ export function upgradeOpset(graph: Graph): void {
   }
   graph.opset = TARGET_OPSET;
   graph.invalidate();
+}
+
+function rulesFor(graph: Graph, operator: string): readonly UpgradeRule[] {
+  return (RULES.get(operator) ?? []).filter((rule) => graph.opset < rule.below);
+}
+
+function renameMode(each: Node): undefined {
+  const mode = stringAttribute(each, 'mode', 'bilinear');
+  const names: Readonly<Record<string, string>> = { bilinear: 'linear', bicubic: 'cubic' };
+  each.attributes.set('mode', attribute.string(names[mode] ?? mode));
+}
+
+function lostTransformation(each: Node): string | undefined {
+  const mode = stringAttribute(each, 'coordinate_transformation_mode', 'half_pixel');
+  return mode === 'tf_half_pixel_for_nn' ? `its coordinate_transformation_mode ${mode} was removed` : undefined;
 }
 
 function moveToInput(graph: Graph, each: Node, name: string, index: number): void {
