@@ -6,6 +6,7 @@ import { attachCommand } from './commands/attach.js';
 import { cancelCommand } from './commands/cancel.js';
 import { demoCommand } from './commands/demo.js';
 import { downCommand } from './commands/down.js';
+import { planCommand } from './commands/plan.js';
 import { quantizeCommand } from './commands/quantize.js';
 import { runsCommand } from './commands/runs.js';
 import { schemaCommand } from './commands/schema.js';
@@ -19,6 +20,7 @@ import { RunFailedError } from './run-failure.js';
 const COMMANDS: readonly ((run: CommandAction) => Command)[] = [
   quantizeCommand,
   demoCommand,
+  planCommand,
   statusCommand,
   attachCommand,
   cancelCommand,
