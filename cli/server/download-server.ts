@@ -16,18 +16,33 @@ const ARCHITECTURES: Readonly<Record<string, string>> = { x64: 'amd64', arm64: '
 const CONNECT_TIMEOUT_MS = 10_000;
 const DOWNLOAD_TIMEOUT_MS = 10 * 60_000;
 
-/**
- * Downloads the release archive of the Temporal CLI, checks its sha256 and puts the binary at `target` (atomic). Throws an
- * Error that says why not: unknown platform, no network, wrong checksum.
- */
-export async function downloadServer(version: string, target: string, announce: (line: string) => void): Promise<void> {
+/** An archive that is known: where it is and what its bytes hash to. */
+export interface ReleaseArchive {
+  readonly url: string;
+  readonly sha256: string;
+}
+
+/** The release archive for this platform. Throws an Error when its checksum is not known. */
+export function releaseArchive(version: string): ReleaseArchive {
   const arch = ARCHITECTURES[process.arch] ?? process.arch;
-  const wanted = ARCHIVE_SHA256[`${version} ${process.platform} ${arch}`];
-  if (wanted === undefined) throw new Error(`no known checksum for ${process.platform} ${arch}`);
+  const sha256 = ARCHIVE_SHA256[`${version} ${process.platform} ${arch}`];
+  if (sha256 === undefined) throw new Error(`no known checksum for ${process.platform} ${arch}`);
   const name = `temporal_cli_${version}_${process.platform}_${arch}.tar.gz`;
-  const archive = await fetchBytes(`https://github.com/temporalio/cli/releases/download/v${version}/${name}`, announce);
+  return { url: `https://github.com/temporalio/cli/releases/download/v${version}/${name}`, sha256 };
+}
+
+/**
+ * Downloads an archive of the Temporal CLI, checks its sha256 and puts the binary at `target` (atomic). Throws an Error
+ * that says why not: no network, wrong checksum.
+ */
+export async function downloadServer(
+  { url, sha256 }: ReleaseArchive,
+  target: string,
+  announce: (line: string) => void,
+): Promise<void> {
+  const archive = await fetchBytes(url, announce);
   const digest = createHash('sha256').update(archive).digest('hex');
-  if (digest !== wanted) throw new Error(`the archive has sha256 ${digest}, expected ${wanted}`);
+  if (digest !== sha256) throw new Error(`the archive has sha256 ${digest}, expected ${sha256}`);
   await unpack(archive, target);
 }
 

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { NibbleflowError } from '../../contracts/errors.js';
-import { downloadServer } from './download-server.js';
+import { downloadServer, releaseArchive } from './download-server.js';
 import { executableOnPath, isExecutable } from './executable-on-path.js';
 import { installServer } from './install-server.js';
 import { run } from './run-command.js';
@@ -51,7 +51,7 @@ export async function findServer(options: FindOptions = {}): Promise<FoundServer
   if (options.offline) {
     tried.push('download and build: not tried, offline');
   } else {
-    const download = await attempt(() => downloadServer(SERVER_VERSION, cached, announce));
+    const download = await attempt(async () => downloadServer(releaseArchive(SERVER_VERSION), cached, announce));
     if (download === null) return { path: cached, source: 'download' };
     tried.push(`download of version ${SERVER_VERSION}: ${download}`);
     const install = await attempt(() => installServer(SERVER_VERSION, cached, env, announce));
