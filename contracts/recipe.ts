@@ -144,6 +144,11 @@ export const recipeSchema = z.strictObject({
         .default(2)
         .describe('weight of the network-output MSE beside the layer MSE'),
       layerLossWeight: z.number().nonnegative().default(1),
+      guidedLossWeight: z
+        .number()
+        .nonnegative()
+        .default(0)
+        .describe('weight of the MSE of the guided prediction, timesteps weighed by their effect on the final latents'),
       validationFraction: z
         .number()
         .min(0.02)

@@ -15,6 +15,8 @@ export interface CalibrationSet {
   /** [N, S, D] of each trajectory's prompt, [1, S, D] of the negative prompt; null for unconditional models. */
   readonly conditioning: Float32Tensor | null;
   readonly negative: Float32Tensor | null;
+  /** What a squared error of the guided prediction does to the squared error of the final latents, per kept step; mean 1. */
+  readonly stepWeights: readonly number[];
 }
 
 /** One call of the denoiser: which trajectory, which kept timestep, which branch. */
@@ -80,6 +82,7 @@ function conditioningOf(set: CalibrationSet, items: readonly CalibrationItem[]):
 export function tensorsFromCalibration(set: CalibrationSet): Map<string, Tensor> {
   const tensors = new Map<string, Tensor>([
     ['timesteps', float32([set.timesteps.length], set.timesteps)],
+    ['stepWeights', float32([set.stepWeights.length], set.stepWeights)],
     ['samples', set.samples],
     ['outputs', set.outputs],
   ]);
@@ -105,5 +108,6 @@ export function calibrationFromTensors(tensors: ReadonlyMap<string, Tensor>): Ca
     outputs: need('outputs'),
     conditioning: find('conditioning'),
     negative: find('negative'),
+    stepWeights: Array.from(need('stepWeights').data),
   };
 }

@@ -14,7 +14,7 @@ import { codeRange, SCALE_EPSILON, symmetricDivisor } from '../formats/integer-g
 export interface DynamicRange {
   /** The value, regrouped: […, groups, group size, rest]; the value itself when there is one group. */
   readonly grouped: string;
-  /** Axis of the group's members in `grouped`, and how many there are. */
+  /** Axis of the group's members in `grouped`, and how many share a range (more than there are: all of them). */
   readonly axis: number;
   readonly blockSize: number;
   /** Same rank as `grouped`, 1 along `axis`. */
@@ -24,6 +24,12 @@ export interface DynamicRange {
   /** Gives a value of `grouped`'s dims the dims of the original. */
   restore(value: string): string;
 }
+
+/**
+ * Block size of a range over all channels, where that is more than the planned run has: the axis of softmax·V counts tokens,
+ * and a larger picture has more of them. ONNX allows any block that is at least as long as the axis.
+ */
+const WHOLE_AXIS = 4096;
 
 /** Emits scale and minimum of a dynamic quantizer. `dims` are the value's dims in some concrete run (for its rank and channels). */
 export function emitDynamicRange(
@@ -61,7 +67,10 @@ function regroup(
   const axis = channelAxis < 0 ? channelAxis + dims.length : channelAxis;
   const channels = dims[axis] ?? 1;
   const blockSize = scheme.groupSize ?? channels;
-  if (blockSize === channels) return { grouped: value, axis, blockSize, restore: (same) => same };
+  if (blockSize === channels) {
+    const whole = scheme.groupSize === null ? Math.max(channels, WHOLE_AXIS) : blockSize;
+    return { grouped: value, axis, blockSize: whole, restore: (same) => same };
+  }
   const leading = new Array<number>(axis).fill(0);
   const rest = axis === dims.length - 1 ? [] : [-1];
   const target = emitter.int64s([...leading, channels / blockSize, blockSize, ...rest]);

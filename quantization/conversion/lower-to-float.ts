@@ -57,7 +57,14 @@ export function floatLowering(graph: Graph, context: FloatContext, emitter: Node
   };
 }
 
-/** (clamp(round(x / s) + z) − z) · s, with z and s broadcast against x. */
+/** 1.5 · 2²³: adding and subtracting it rounds |x| ≤ 2²² to the nearest whole number, ties to even, in float32. */
+const ROUNDING_SHIFT = 12_582_912;
+
+/**
+ * round(clamp(x / s, min − z, max − z)) · s, which is (clamp(round(x / s) + z) − z) · s for whole z; z and s broadcast against
+ * x. Clamping comes before rounding, so that the derivative by s is LSQ's; rounding is an addition and a subtraction, whose
+ * derivative is the straight-through one, and which every provider computes where the values are (there is no Round on WebGPU).
+ */
 function fakeQuantize(
   value: string,
   scale: string,
@@ -65,19 +72,25 @@ function fakeQuantize(
   { min, max }: { readonly min: number; readonly max: number },
   emitter: NodeEmitter,
 ): string {
-  const rounded = emitter.emit('Round', [emitter.emit('Div', [value, scale])]);
-  const shifted = zero === null ? rounded : emitter.emit('Add', [rounded, zero]);
-  const codes = emitter.emit('Clip', [shifted, emitter.scalar(min), emitter.scalar(max)], {}, 'codes');
-  const centred = zero === null ? codes : emitter.emit('Sub', [codes, zero]);
-  return emitter.emit('Mul', [centred, scale], {}, 'value');
+  const steps = emitter.emit('Div', [value, scale]);
+  return emitter.emit('Mul', [rounded(clamped(steps, zero, min, max, emitter), emitter), scale], {}, 'value');
+}
+
+function clamped(steps: string, zero: string | null, min: number, max: number, emitter: NodeEmitter): string {
+  if (zero === null) return emitter.emit('Clip', [steps, emitter.scalar(min), emitter.scalar(max)]);
+  const bound = (code: number): string => emitter.emit('Sub', [emitter.scalar(code), zero]);
+  return emitter.emit('Min', [emitter.emit('Max', [steps, bound(min)]), bound(max)]);
+}
+
+function rounded(value: string, emitter: NodeEmitter): string {
+  const shift = emitter.scalar(ROUNDING_SHIFT);
+  return emitter.emit('Sub', [emitter.emit('Add', [value, shift]), shift], {}, 'codes');
 }
 
 function dynamicFake(quantizer: ActivationQuantizer, dims: readonly number[], emitter: NodeEmitter): string {
   const range = emitDynamicRange(quantizer, dims, emitter);
   const zero =
-    range.negatedMin === null
-      ? null
-      : emitter.emit('Round', [emitter.emit('Div', [range.negatedMin, range.scale])], {}, 'zero');
+    range.negatedMin === null ? null : rounded(emitter.emit('Div', [range.negatedMin, range.scale]), emitter);
   const grid = codeRange({ bits: quantizer.scheme.bits, signed: quantizer.scheme.symmetric });
   return range.restore(fakeQuantize(range.grouped, range.scale, zero, grid, emitter));
 }

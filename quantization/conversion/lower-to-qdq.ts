@@ -1,4 +1,4 @@
-import { type Attribute, attribute, DATA_TYPE, type Graph } from '../../models/onnx/graph.js';
+import { type Attribute, attribute, DATA_TYPE, type Graph, intAttribute } from '../../models/onnx/graph.js';
 import type { NodeEmitter } from '../../models/onnx/node-emitter.js';
 import type { Shapes } from '../../models/onnx/shape-inference.js';
 import { float32, tensor } from '../../models/tensors/tensor.js';
@@ -16,8 +16,9 @@ import { TimestepIndex } from './timestep-index.js';
 /**
  * Opset-21 QuantizeLinear / DequantizeLinear with packed INT4 initializers: standard operators only.
  *
- * Patterns that onnxruntime rewrites into other arithmetic under its default options are avoided: a dequantized 2-D weight
- * that a MatMul reads directly becomes MatMulNBits with 8-bit activations, so MatMul weights are stored as [1, K, N].
+ * Patterns that onnxruntime rewrites into other arithmetic under its default options are avoided: a dequantized [K, N] weight
+ * that a MatMul or Gemm reads becomes MatMulNBits with 8-bit activations, so such weights are stored as [1, K, N]. A Gemm
+ * that reads its weight as [N, K] (transB) is left alone.
  */
 export interface QdqContext {
   readonly graph: Graph;
@@ -147,7 +148,7 @@ function weightDq(
 ): string {
   const codes = roundToCodes(found.weight, found.scales, weight);
   const spread = weightSpread(weight);
-  const lift = layer.opType === 'MatMul' ? 1 : 0;
+  const { lift, flatten } = storage(graph, layer, weight, shapes);
   const ones = new Array<number>(lift).fill(1);
   const small = weight.scheme.bits <= 4;
   const codesName = graph.addInitializer({
@@ -163,8 +164,26 @@ function weightDq(
   if (blockSize !== null) where.block_size = attribute.int(blockSize);
   if (weight.bias !== null && found.bias !== null) replaceBias(graph, weight.bias, found);
   const value = emitter.emit('DequantizeLinear', [codesName, scales], where, 'weight');
-  const rank = shapes.dimsOf(layer.output).length;
-  return lift === 1 && rank < 3 ? emitter.emit('Reshape', [value, emitter.int64s(weight.dims)]) : value;
+  return flatten ? emitter.emit('Reshape', [value, emitter.int64s(weight.dims)]) : value;
+}
+
+/**
+ * Whether a weight is stored with a leading axis of 1, and whether a Reshape takes that away again: a Gemm, a Transpose in
+ * between and a MatMul of two axes need theirs as planned, and onnxruntime does not look through the Reshape.
+ */
+function storage(
+  graph: Graph,
+  layer: PlannedLayer,
+  weight: PlannedWeight,
+  shapes: Shapes,
+): { readonly lift: 0 | 1; readonly flatten: boolean } {
+  const reader = graph.nodeByName(layer.node);
+  if (reader === undefined || layer.opType === 'Conv') return { lift: 0, flatten: false };
+  const isDirect = reader.inputs.includes(weight.initializer);
+  if (layer.opType === 'Gemm' && isDirect && intAttribute(reader, 'transB', 0) !== 0)
+    return { lift: 0, flatten: false };
+  const needsTwoAxes = layer.opType === 'Gemm' || !isDirect || shapes.dimsOf(layer.output).length < 3;
+  return { lift: 1, flatten: needsTwoAxes };
 }
 
 function replaceBias(graph: Graph, name: string, { bias }: WeightParameters): void {

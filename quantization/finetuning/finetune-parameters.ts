@@ -4,7 +4,12 @@ import type { Executor, Resident, Runnable } from '../../models/executor.js';
 import type { Graph } from '../../models/onnx/graph.js';
 import { writeModel } from '../../models/onnx/model-proto.js';
 import { asFloat32, type Float32Tensor, float32, zeros } from '../../models/tensors/tensor.js';
-import { type CalibrationItem, type CalibrationSet, trajectoryCount } from '../calibration/calibration-set.js';
+import {
+  branchCount,
+  type CalibrationItem,
+  type CalibrationSet,
+  trajectoryCount,
+} from '../calibration/calibration-set.js';
 import type { QuantizationPlan } from '../layer-plan.js';
 import type { DenoiserInputs } from '../layer-roles.js';
 import type { QuantizedParameters } from '../quantized-parameters.js';
@@ -17,7 +22,7 @@ import { Validator } from './validator.js';
 /**
  * Selective finetuning (QuEST, Wang et al., ICCV 2025): phase after phase trains the weights, biases and scales of the
  * layers with the phase's roles, and all activation tables, by Adam through straight-through rounding. Learning rates fall
- * to zero along a half cosine over the phase. A share of the prompts is held back; the parameters with the lowest held-back
+ * to zero along half a cosine after a short warm-up. A share of the prompts is held back; the parameters with the lowest held-back
  * error win, those that came in included, so the result never validates worse than its start.
  */
 export interface FinetuneOptions {
@@ -29,6 +34,8 @@ export interface FinetuneOptions {
   readonly calibration: CalibrationSet;
   readonly inputs: DenoiserInputs;
   readonly settings: Recipe['finetuning'];
+  /** Guidance scale of the sampler. */
+  readonly guidance: number;
   /** Continues from here instead of the start. */
   readonly resume?: FinetuningState;
   /** Called after every step; `snapshot` collects the state for a checkpoint. */
@@ -149,6 +156,8 @@ class PhaseRun {
       trainedLayers,
       layerLossWeight: this.phase.layerLossWeight ?? settings.layerLossWeight,
       outputLossWeight: settings.outputLossWeight,
+      guided:
+        branchCount(calibration) === 2 ? { scale: this.options.guidance, weight: settings.guidedLossWeight } : null,
     });
   }
 }
@@ -210,7 +219,7 @@ class PhaseLoop {
     const { settings, calibration } = options;
     const position = state.stepsBefore + state.step;
     const items = trainingItems(calibration, this.prompts, settings.batchSize, position, settings.seed);
-    const decay = (1 + Math.cos((Math.PI * state.step) / phase.steps)) / 2;
+    const decay = rateFactor(state.step, phase.steps);
     const feeds = {
       ...calibrationFeeds(calibration, items, options.inputs, training.graph),
       ...sessions.residents,
@@ -272,6 +281,16 @@ class PhaseLoop {
     }
     return result;
   }
+}
+
+/** Share of the phase in which rates rise linearly from 0, before they fall along half a cosine to 0. */
+const WARM_UP_SHARE = 0.05;
+
+/** Factor on the learning rates at `step` of `steps`. */
+export function rateFactor(step: number, steps: number): number {
+  const warmUp = Math.ceil(steps * WARM_UP_SHARE);
+  if (step < warmUp) return (step + 1) / (warmUp + 1);
+  return (1 + Math.cos((Math.PI * (step - warmUp)) / Math.max(1, steps - warmUp))) / 2;
 }
 
 /** Residents for every input the graph updates: from a checkpoint, or initial values with zero moments. */

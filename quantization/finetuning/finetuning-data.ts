@@ -1,7 +1,7 @@
 import type { Feeds } from '../../models/executor.js';
 import type { Graph } from '../../models/onnx/graph.js';
-import { permutation, uniforms } from '../../models/tensors/random.js';
-import { float32, int64, type Tensor } from '../../models/tensors/tensor.js';
+import { permutation } from '../../models/tensors/random.js';
+import { type Float32Tensor, float32, int64, type Tensor } from '../../models/tensors/tensor.js';
 import {
   batchOf,
   branchCount,
@@ -48,7 +48,8 @@ export function fixedItems(
 
 /**
  * The items of training step `step`: every epoch walks all (trajectory, timestep) pairs of the training prompts in a new
- * order, with a random branch each. A function of seed and step alone, so a resumed run draws what an undisturbed one draws.
+ * order. With two branches the first half of the batch holds the negative branch of as many pairs, the second half the
+ * prompt's branch of the same pairs. A function of seed and step alone, so a resumed run draws what an undisturbed one draws.
  */
 export function trainingItems(
   set: CalibrationSet,
@@ -59,17 +60,14 @@ export function trainingItems(
 ): CalibrationItem[] {
   const steps = set.timesteps.length;
   const pairs = trajectories.length * steps;
-  const branches = uniforms(seed, STREAM.epochs + 2 * step + 1, batchSize);
-  return Array.from({ length: batchSize }, (_, row) => {
-    const position = step * batchSize + row;
-    const order = epochOrder(seed, Math.floor(position / pairs), pairs);
-    const pair = order[position % pairs] ?? 0;
-    return {
-      trajectory: trajectories[Math.floor(pair / steps)] ?? 0,
-      step: pair % steps,
-      branch: Math.floor((branches[row] ?? 0) * branchCount(set)),
-    };
+  const branches = branchCount(set);
+  const drawn = Math.max(1, Math.floor(batchSize / branches));
+  const chosen = Array.from({ length: drawn }, (_, row) => {
+    const position = step * drawn + row;
+    const pair = epochOrder(seed, Math.floor(position / pairs), pairs)[position % pairs] ?? 0;
+    return { trajectory: trajectories[Math.floor(pair / steps)] ?? 0, step: pair % steps };
   });
+  return Array.from({ length: branches }, (_, branch) => chosen.map((item) => ({ ...item, branch }))).flat();
 }
 
 /** The last drawn epoch order; drawing it again gives the same, so this only saves time. */
@@ -77,7 +75,7 @@ let lastOrder: { key: string; order: Uint32Array } = { key: '', order: new Uint3
 
 function epochOrder(seed: number, epoch: number, pairs: number): Uint32Array {
   const key = `${seed}/${epoch}/${pairs}`;
-  if (lastOrder.key !== key) lastOrder = { key, order: permutation(seed, STREAM.epochs + 2 * epoch, pairs) };
+  if (lastOrder.key !== key) lastOrder = { key, order: permutation(seed, STREAM.epochs + epoch, pairs) };
   return lastOrder.order;
 }
 
@@ -94,6 +92,18 @@ export function calibrationFeeds(
   const timestep: Tensor = timestepType === 'int64' ? int64(dims, batch.timesteps) : float32(dims, batch.timesteps);
   const feeds: Record<string, Tensor> = { [inputs.sample]: batch.sample, [inputs.timestep]: timestep };
   if (inputs.conditioning !== null && batch.conditioning !== null) feeds[inputs.conditioning] = batch.conditioning;
-  if (graph.inputs.some((input) => input.name === TRAINING_INPUTS.target)) feeds[TRAINING_INPUTS.target] = batch.target;
+  const taken = (name: string): boolean => graph.inputs.some((input) => input.name === name);
+  if (taken(TRAINING_INPUTS.target)) feeds[TRAINING_INPUTS.target] = batch.target;
+  if (taken(TRAINING_INPUTS.rowWeight)) feeds[TRAINING_INPUTS.rowWeight] = rowWeights(set, items);
   return feeds;
+}
+
+/** r_t of the pairs in a batch: the set's step weights, which average 1. */
+function rowWeights(set: CalibrationSet, items: readonly CalibrationItem[]): Float32Tensor {
+  const half = items.slice(0, items.length / 2);
+  const dims = [half.length, ...set.samples.dims.slice(2).map(() => 1)];
+  return float32(
+    dims,
+    half.map(({ step }) => set.stepWeights[step] ?? 1),
+  );
 }

@@ -16,10 +16,12 @@ import type { QuantizedParameters } from '../quantized-parameters.js';
 /**
  * One graph per finetuning phase: quantized forward, loss, backward and Adam, for a fixed batch.
  *
- *   loss = w_layer · Σ_l mean((O_l − Õ_l)²) + w_output · mean((ε − ε̃)²)
+ *   loss = w_layer · Σ_l mean((O_l − Õ_l)²) + w_output · mean((ε − ε̃)²) + w_guided · mean(r_t · (ε_g − ε̃_g)²)
  *
  * over the outputs O_l of the trained layers (QuEST, Wang et al., ICCV 2025, eq. 7–9), O_l and ε from the float model. Float
  * layer outputs come from a float copy of the graph inside the same run; without a layer loss ε is an input instead.
+ * ε_g = u + g (c − u) is what the sampler sees: the batch then holds the negative branch in its first half and the prompt's
+ * branch of the same x_t in its second, and r_t weighs a timestep by what an error there does to the final picture.
  */
 export interface TrainingGraphSpec {
   /** The transformed float denoiser, as planned. */
@@ -33,6 +35,8 @@ export interface TrainingGraphSpec {
   readonly trainedLayers: ReadonlySet<string>;
   readonly layerLossWeight: number;
   readonly outputLossWeight: number;
+  /** null when the model has one branch. */
+  readonly guided: { readonly scale: number; readonly weight: number } | null;
 }
 
 export interface Trainable {
@@ -53,6 +57,8 @@ export interface TrainingGraph {
 
 export const TRAINING_INPUTS = {
   target: 'train/target',
+  /** r_t of each pair of rows, [B / 2, 1, 1, 1]. */
+  rowWeight: 'train/row-weight',
   weightRate: 'train/weight-rate',
   scaleRate: 'train/scale-rate',
   step: 'train/step',
@@ -121,6 +127,11 @@ export function buildTrainingGraph(spec: TrainingGraphSpec): TrainingGraph {
   const trained = spec.plan.layers.filter((layer) => spec.trainedLayers.has(layer.name));
   const target = addTarget(graph, spec, trained);
   const losses = [scaled(emitter, meanSquare(emitter.at('loss'), output, target), spec.outputLossWeight)];
+  if (spec.guided !== null && spec.guided.weight > 0) {
+    losses.push(
+      scaled(emitter, guidedSquare(graph, emitter, spec, spec.guided.scale, output, target), spec.guided.weight),
+    );
+  }
   if (spec.layerLossWeight > 0) {
     for (const layer of trained) {
       const error = meanSquare(emitter.at('loss'), layer.output, `${TEACHER}${layer.output}`);
@@ -163,6 +174,30 @@ function addTarget(graph: Graph, spec: TrainingGraphSpec, trained: readonly Plan
 function meanSquare(emitter: NodeEmitter, value: string, target: string): string {
   const difference = emitter.emit('Sub', [value, target]);
   return emitter.emit('ReduceMean', [emitter.emit('Mul', [difference, difference])], { keepdims: attribute.int(0) });
+}
+
+/** mean(r_t · ((1 − g) Δu + g Δc)²) with Δu, Δc the first and second half of output − target. */
+function guidedSquare(
+  graph: Graph,
+  emitter: NodeEmitter,
+  { sampleDims }: TrainingGraphSpec,
+  guidance: number,
+  output: string,
+  target: string,
+): string {
+  const rows = sampleDims[0] ?? 0;
+  const half = rows / 2;
+  graph.inputs.push({
+    name: TRAINING_INPUTS.rowWeight,
+    type: 'float32',
+    shape: [half, ...sampleDims.slice(1).map(() => 1)],
+  });
+  const difference = emitter.emit('Sub', [output, target]);
+  const part = (from: number, to: number, factor: number): string =>
+    scaled(emitter, emitter.emit('Slice', [difference, emitter.int64s([from]), emitter.int64s([to])]), factor);
+  const guided = emitter.emit('Add', [part(0, half, 1 - guidance), part(half, rows, guidance)]);
+  const square = emitter.emit('Mul', [emitter.emit('Mul', [guided, guided]), TRAINING_INPUTS.rowWeight]);
+  return emitter.emit('ReduceMean', [square], { keepdims: attribute.int(0) });
 }
 
 function scaled(emitter: NodeEmitter, value: string, weight: number): string {

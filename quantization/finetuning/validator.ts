@@ -47,6 +47,7 @@ export class Validator {
       trainedLayers,
       layerLossWeight: 0,
       outputLossWeight: 1,
+      guided: null,
     });
     const batches: Feeds[] = [];
     for (let at = 0; at + size <= items.length; at += size) {

@@ -1,0 +1,64 @@
+import type { Runnable } from '../../models/executor.js';
+import type { Graph } from '../../models/onnx/graph.js';
+import { denoiserFeeds } from '../../models/pipelines/denoiser-feeds.js';
+import type { Denoiser } from '../../models/pipelines/pipeline.js';
+import { permutation } from '../../models/tensors/random.js';
+import { asFloat32 } from '../../models/tensors/tensor.js';
+import { activationQuantizers } from '../activation-quantizers.js';
+import type { QuantizationPlan } from '../layer-plan.js';
+import type { ActivationObservers } from './activation-observers.js';
+import { batchOf, branchCount, type CalibrationItem, type CalibrationSet, trajectoryCount } from './calibration-set.js';
+
+/** Trajectories whose activations are observed: ranges settle long before all of them have been seen. */
+export const OBSERVED_TRAJECTORIES = 32;
+
+/** Stream of the calibration seed that chooses them. */
+const CHOICE_STREAM = 10;
+
+/** Values whose ranges a plan needs to have observed: those of static ranges and of tables. */
+export function observedValues(plan: QuantizationPlan): string[] {
+  const needed = activationQuantizers(plan).filter(({ scheme }) => scheme.ranges !== 'dynamic');
+  return [...new Set(needed.map(({ value }) => value))];
+}
+
+/** The graph with the observed values as its only outputs; inputs of the graph stay outside of it. */
+export function observationGraph(graph: Graph, values: readonly string[]): Graph {
+  const observed = graph.clone();
+  observed.outputs = values
+    .filter((value) => graph.producerOf(value) !== undefined)
+    .map((name) => graph.outputs.find((output) => output.name === name) ?? { name, type: 'float32', shape: null });
+  return observed;
+}
+
+/**
+ * The calls of the denoiser whose activations are observed, one list per kept timestep: a draw of trajectories, both guidance
+ * branches.
+ */
+export function observedItems(set: CalibrationSet, seed: number): CalibrationItem[][] {
+  const count = trajectoryCount(set);
+  const chosen = Array.from(permutation(seed, CHOICE_STREAM, count)).slice(0, OBSERVED_TRAJECTORIES);
+  return set.timesteps.map((_, step) =>
+    chosen.flatMap((trajectory) =>
+      Array.from({ length: branchCount(set) }, (_unused, branch) => ({ trajectory, step, branch })),
+    ),
+  );
+}
+
+/** Runs items of one timestep and adds every observed value to `observers`. */
+export async function observeBatch(
+  runnable: Runnable,
+  context: { readonly denoiser: Denoiser; readonly set: CalibrationSet; readonly values: readonly string[] },
+  items: readonly CalibrationItem[],
+  observers: ActivationObservers,
+): Promise<void> {
+  const { denoiser, set, values } = context;
+  const batch = batchOf(set, items);
+  const [timestep = 0] = batch.timesteps;
+  const feeds = denoiserFeeds(denoiser, { ...batch, timestep, classLabels: null });
+  const outputs = await runnable.run(feeds);
+  for (const value of values) {
+    const found = outputs[value] ?? feeds[value];
+    if (found === undefined) throw new RangeError(`${value} was not computed`);
+    observers.observe(value, timestep, asFloat32(found).data);
+  }
+}

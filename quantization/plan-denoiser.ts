@@ -1,0 +1,36 @@
+import { NibbleflowError } from '../contracts/errors.js';
+import type { Recipe } from '../contracts/recipe.js';
+import { writeModel } from '../models/onnx/model-proto.js';
+import { componentBytes } from '../models/pipelines/open-component.js';
+import type { Denoiser, Pipeline } from '../models/pipelines/pipeline.js';
+import type { QuantizationPlan } from './layer-plan.js';
+import type { DenoiserInputs } from './layer-roles.js';
+import { planLayers } from './plan-layers.js';
+import { type TransformedDenoiser, transformDenoiser } from './transforms/transform-denoiser.js';
+
+/** A denoiser, transformed, with the plan for it. */
+export interface PlannedDenoiser extends TransformedDenoiser {
+  readonly plan: QuantizationPlan;
+}
+
+/** Transforms the pipeline's denoiser and plans it. Same pipeline and recipe, same plan. @throws what the two throw */
+export function planDenoiser(pipeline: Pipeline, recipe: Recipe): PlannedDenoiser {
+  const transformed = transformDenoiser(pipeline, recipe.transforms);
+  const plan = planLayers({
+    ...transformed,
+    recipe,
+    inputs: planningInputs(pipeline.denoiser),
+    floatBytes: componentBytes(pipeline.files, pipeline.denoiser),
+    transformedBytes: writeModel(transformed.graph).byteLength,
+  });
+  return { ...transformed, plan };
+}
+
+/** @throws NibbleflowError InvalidModel for a denoiser that is not told the timestep */
+export function planningInputs({ inputs, modelPath }: Denoiser): DenoiserInputs {
+  const { sample, timestep, conditioning } = inputs;
+  if (timestep !== null) return { sample, timestep, conditioning };
+  throw new NibbleflowError('InvalidModel', 'a denoiser without a timestep input is not supported', {
+    where: modelPath,
+  });
+}
