@@ -1,4 +1,21 @@
+import { createConvertPipeline } from './convert-pipeline.js';
 import type { ActivityFactories } from './create-activities.js';
+import { createFinetuneParameters } from './finetune-parameters.js';
+import { createImportPipeline } from './import-pipeline.js';
+import { createObserveActivations } from './observe-activations.js';
+import { createPlanQuantization } from './plan-quantization.js';
+import { createRoundWeights } from './round-weights.js';
+import { createSampleTrajectories } from './sample-trajectories.js';
+import { createTransformGraph } from './transform-graph.js';
 
 /** The activities that workers register: one row per body. */
-export const ACTIVITY_FACTORIES: Partial<ActivityFactories> = {};
+export const ACTIVITY_FACTORIES: Partial<ActivityFactories> = {
+  importPipeline: createImportPipeline,
+  planQuantization: createPlanQuantization,
+  sampleTrajectories: createSampleTrajectories,
+  transformGraph: createTransformGraph,
+  observeActivations: createObserveActivations,
+  roundWeights: createRoundWeights,
+  finetuneParameters: createFinetuneParameters,
+  convertPipeline: createConvertPipeline,
+};

@@ -1,0 +1,89 @@
+import {
+  type Activities,
+  type FinetuneParametersResult,
+  finetuneParametersInputSchema,
+} from '../contracts/activities.js';
+import { readSafetensors, writeSafetensors } from '../models/tensors/safetensors.js';
+import {
+  type FinetuneOptions,
+  type FinetuneResult,
+  finetuneParameters,
+} from '../quantization/finetuning/finetune-parameters.js';
+import { checkpointFromState, stateFromCheckpoint } from '../quantization/finetuning/finetuning-state.js';
+import { planningInputs } from '../quantization/plan-denoiser.js';
+import { tensorsFromParameters } from '../quantization/quantized-parameters.js';
+import { CheckpointPace } from './checkpoint-pace.js';
+import { loadCalibration, loadGraph, loadParameters, loadPlan } from './load-artifacts.js';
+import { type ActivityDeps, runStage, type StageContext } from './stage-frame.js';
+
+/** Trains weights and scales; resumes from the last checkpoint as if nothing had happened. */
+export function createFinetuneParameters(deps: ActivityDeps): Activities['finetuneParameters'] {
+  return (rawInput) =>
+    runStage(
+      deps,
+      {
+        stage: 'finetune',
+        version: 1,
+        input: finetuneParametersInputSchema,
+        key: ({ recipe, ...input }) => ({
+          ...input,
+          finetuning: recipe.finetuning,
+          guidance: recipe.sampling.guidance,
+        }),
+      },
+      rawInput,
+      async (input, context): Promise<Omit<FinetuneParametersResult, 'reused' | 'seconds'>> => {
+        const { set, denoiser } = await loadCalibration(context.store, input.calibration);
+        const options = {
+          graph: await loadGraph(context.store, input.graph),
+          plan: await loadPlan(context.store, input.plan),
+          parameters: await loadParameters(context.store, input.parameters),
+          calibration: set,
+          inputs: planningInputs(denoiser),
+          settings: input.recipe.finetuning,
+          guidance: input.recipe.sampling.guidance,
+        };
+        const result = await context.withEngine(input.compute, (executor) => tune({ ...options, executor }, context));
+        const { validation, training, steps } = result;
+        return {
+          parameters: await context.store.put('parameters', serialized(result)),
+          validation,
+          training,
+          steps,
+          summary: `held-back error ${percent(validation.before)} → ${percent(validation.after)} in ${steps} steps`,
+        };
+      },
+    );
+}
+
+async function tune(options: FinetuneOptions, context: StageContext): Promise<FinetuneResult> {
+  const saved = await context.checkpoint.load();
+  const pace = new CheckpointPace(performance.now());
+  return finetuneParameters({
+    ...options,
+    ...(saved === undefined ? {} : { resume: resumed(saved) }),
+    onStep: async ({ phase, done, total, loss, validation }, snapshot) => {
+      const note = `${phase}: loss ${loss.toPrecision(3)}, held-back error ${percent(validation)}`;
+      context.progress({ done, total, unit: 'steps', note });
+      await context.breathe();
+      if (!pace.isDue(performance.now())) return;
+      const { tensors, metadata } = checkpointFromState(await snapshot());
+      await context.checkpoint.save(writeSafetensors(tensors, metadata));
+      pace.saved(performance.now());
+    },
+  });
+}
+
+function resumed(bytes: Uint8Array): ReturnType<typeof stateFromCheckpoint> {
+  const { tensors, metadata } = readSafetensors(bytes);
+  return stateFromCheckpoint(tensors, metadata);
+}
+
+/** The curve travels with the parameters that it led to, for the report. */
+function serialized({ parameters, curve }: FinetuneResult): Uint8Array {
+  return writeSafetensors(tensorsFromParameters(parameters), { curve: JSON.stringify(curve) });
+}
+
+function percent(share: number): string {
+  return `${(100 * share).toFixed(2)} %`;
+}

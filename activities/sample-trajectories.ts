@@ -1,0 +1,148 @@
+import {
+  type Activities,
+  type SampleTrajectoriesResult,
+  sampleTrajectoriesInputSchema,
+} from '../contracts/activities.js';
+import { type Conditions, encodeConditions } from '../models/pipelines/encode-conditions.js';
+import { openComponent } from '../models/pipelines/open-component.js';
+import type { Denoiser, Pipeline } from '../models/pipelines/pipeline.js';
+import { startNoise, stepNoiseSeeds } from '../models/pipelines/start-noise.js';
+import { createSampler } from '../models/samplers/create-sampler.js';
+import { writeSafetensors } from '../models/tensors/safetensors.js';
+import { asFloat32, concatRows, type Float32Tensor, sliceRows, type Tensor } from '../models/tensors/tensor.js';
+import { tensorsFromCalibration } from '../quantization/calibration/calibration-set.js';
+import { sampleCalibration } from '../quantization/calibration/sample-calibration.js';
+import { chooseTimesteps } from '../quantization/calibration/timestep-plan.js';
+import { BatchCheckpoints } from './batch-checkpoints.js';
+import type { EngineExecutor } from './engine/engine-executor.js';
+import { loadPrompts } from './load-artifacts.js';
+import { type ActivityDeps, runStage, type StageContext } from './stage-frame.js';
+import { loadPipeline } from './stored-pipeline.js';
+
+/** Trajectories sampled together; each is a checkpoint. */
+export const TRAJECTORY_BATCH = 16;
+
+/** Samples float trajectories and keeps what the denoiser saw and said at the calibrated timesteps. */
+export function createSampleTrajectories(deps: ActivityDeps): Activities['sampleTrajectories'] {
+  return (rawInput) =>
+    runStage(
+      deps,
+      {
+        stage: 'sample',
+        version: 1,
+        input: sampleTrajectoriesInputSchema,
+        key: ({ pipeline, prompts, recipe: { sampling, calibration }, compute }) => ({
+          pipeline,
+          prompts,
+          sampling,
+          calibration,
+          compute,
+        }),
+      },
+      rawInput,
+      async (input, context): Promise<Omit<SampleTrajectoriesResult, 'reused' | 'seconds'>> => {
+        const pipeline = await loadPipeline(context.store, input.pipeline);
+        const texts = (await loadPrompts(context.store, input.prompts)).calibration;
+        const run = new TrajectoryRun(context, pipeline, texts, input.recipe);
+        const { tensors, kept } = await context.withEngine(input.compute, (executor) => run.sample(executor));
+        const calibration = await context.store.put(
+          'calibration',
+          writeSafetensors(tensors, { denoiser: JSON.stringify(described(pipeline.denoiser)) }),
+        );
+        await run.checkpoints.remove();
+        return {
+          calibration,
+          summary: `${texts.length} float trajectories of ${input.recipe.sampling.steps} steps, ${kept} timesteps kept, ${(calibration.sizeBytes / 1e6).toFixed(0)} MB`,
+        };
+      },
+    );
+}
+
+/** Later stages feed the denoiser without its folder. */
+function described(denoiser: Denoiser): Denoiser {
+  return { ...denoiser, config: {} };
+}
+
+interface TrajectorySettings {
+  readonly sampling: { readonly steps: number; readonly guidance: number };
+  readonly calibration: { readonly seed: number; readonly timesteps: number };
+}
+
+class TrajectoryRun {
+  readonly checkpoints: BatchCheckpoints;
+  private readonly batch: number;
+
+  constructor(
+    private readonly context: StageContext,
+    private readonly pipeline: Pipeline,
+    private readonly texts: readonly string[],
+    private readonly settings: TrajectorySettings,
+  ) {
+    this.batch = Math.max(1, Math.floor(TRAJECTORY_BATCH / context.microBatchDivisor));
+    this.checkpoints = new BatchCheckpoints(context, 'trajectories', this.batch);
+  }
+
+  async sample(executor: EngineExecutor): Promise<{ tensors: Map<string, Tensor>; kept: number }> {
+    const { pipeline, texts, settings } = this;
+    const sampler = createSampler(pipeline.schedulerConfig, settings.sampling.steps);
+    const kept = chooseTimesteps(sampler.timesteps, settings.calibration.timesteps);
+    const conditions = await encodeConditions(executor, pipeline, texts, settings.sampling.guidance);
+    const denoiser = await openComponent(executor, pipeline.files, pipeline.denoiser);
+    const samples: Float32Tensor[] = [];
+    const outputs: Float32Tensor[] = [];
+    for (let first = 0; first < texts.length; first += this.batch) {
+      const index = first / this.batch;
+      const end = Math.min(texts.length, first + this.batch);
+      let made = await this.checkpoints.load(index);
+      if (made === undefined) {
+        const found = await this.sampleBatch({ first, end, conditions, sampler, denoiser, kept });
+        made = new Map<string, Tensor>(Object.entries(found));
+        await this.checkpoints.save(index, made);
+      }
+      samples.push(asFloat32(made.get('samples') as Tensor));
+      outputs.push(asFloat32(made.get('outputs') as Tensor));
+      this.report(end);
+    }
+    await denoiser.release();
+    const set = {
+      timesteps: kept.map((step) => sampler.timesteps[step] ?? 0),
+      samples: concatRows(samples),
+      outputs: concatRows(outputs),
+      stepWeights: kept.map(() => 1),
+      ...conditions,
+    };
+    return { tensors: tensorsFromCalibration(set), kept: kept.length };
+  }
+
+  private async sampleBatch(batch: {
+    first: number;
+    end: number;
+    conditions: Conditions;
+    sampler: ReturnType<typeof createSampler>;
+    denoiser: Awaited<ReturnType<typeof openComponent>>;
+    kept: readonly number[];
+  }): Promise<{ samples: Float32Tensor; outputs: Float32Tensor }> {
+    const { first, end, conditions } = batch;
+    const { pipeline, settings } = this;
+    const { seed } = settings.calibration;
+    let steps = 0;
+    return sampleCalibration({
+      ...batch,
+      pipeline,
+      guidance: settings.sampling.guidance,
+      latents: startNoise(pipeline, seed, first, end),
+      noiseSeeds: stepNoiseSeeds(seed, first, end),
+      conditioning: conditions.conditioning === null ? null : sliceRows(conditions.conditioning, first, end),
+      negative: conditions.negative,
+      onStep: async () => {
+        steps += 1;
+        this.report(first + ((end - first) * steps) / batch.sampler.timesteps.length);
+        await this.context.breathe();
+      },
+    });
+  }
+
+  private report(done: number): void {
+    this.context.progress({ done, total: this.texts.length, unit: 'trajectories' });
+  }
+}

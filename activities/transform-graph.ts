@@ -1,0 +1,72 @@
+import { type Activities, type TransformGraphResult, transformGraphInputSchema } from '../contracts/activities.js';
+import { NibbleflowError } from '../contracts/errors.js';
+import type { Recipe } from '../contracts/recipe.js';
+import type { Compute } from '../contracts/stages.js';
+import { modelChunks } from '../models/onnx/model-proto.js';
+import type { Pipeline } from '../models/pipelines/pipeline.js';
+import { outputDifference } from '../quantization/transforms/output-difference.js';
+import { transformDenoiser } from '../quantization/transforms/transform-denoiser.js';
+import type { EngineExecutor } from './engine/engine-executor.js';
+import { type ActivityDeps, runStage } from './stage-frame.js';
+import { loadPipeline } from './stored-pipeline.js';
+
+/**
+ * Largest max|y − y′| / max|y| of a float-exact rewrite. Sums in another order move float32 outputs of a deep network by a
+ * few 1e-6 of their size; a wrong rewrite moves them by parts of it.
+ */
+export const LARGEST_DIFFERENCE = 1e-4;
+
+/** The check is small, and this stage belongs to the cpu queue. */
+const CHECK_COMPUTE: Compute = { device: 'cpu', threads: 1 };
+
+/** Simplifies and rewrites the denoiser, and proves on an engine that its float output stayed what it was. */
+export function createTransformGraph(deps: ActivityDeps): Activities['transformGraph'] {
+  return (rawInput) =>
+    runStage(
+      deps,
+      {
+        stage: 'transform',
+        version: 1,
+        input: transformGraphInputSchema,
+        key: ({ pipeline, recipe }) => ({ pipeline, transforms: recipe.transforms }),
+      },
+      rawInput,
+      async ({ pipeline, recipe }, context): Promise<Omit<TransformGraphResult, 'reused' | 'seconds'>> => {
+        const source = await loadPipeline(context.store, pipeline);
+        const { graph, notes } = transformDenoiser(source, recipe.transforms);
+        await context.breathe();
+        const difference = await context.withEngine(CHECK_COMPUTE, async (executor) => {
+          const found = await outputDifference(executor, source, graph);
+          if (!(found <= LARGEST_DIFFERENCE)) throw await changedOutput(executor, source, recipe.transforms, found);
+          return found;
+        });
+        return {
+          graph: await context.store.putStream('graph', modelChunks(graph)),
+          summary: `${[`${graph.nodes.length} nodes`, ...notes].join(', ')}; largest float difference ${difference.toExponential(1)}`,
+        };
+      },
+    );
+}
+
+/** Repeats the transforms one more at a time to say which of them it was. */
+async function changedOutput(
+  executor: EngineExecutor,
+  pipeline: Pipeline,
+  transforms: Recipe['transforms'],
+  difference: number,
+): Promise<NibbleflowError> {
+  let culprit = 'simplification';
+  for (let count = 0; count <= transforms.length; count += 1) {
+    culprit = count === 0 ? culprit : (transforms[count - 1] ?? culprit);
+    const { graph } = transformDenoiser(pipeline, transforms.slice(0, count));
+    if (!((await outputDifference(executor, pipeline, graph)) <= LARGEST_DIFFERENCE)) break;
+  }
+  return new NibbleflowError(
+    'InvalidModel',
+    `${culprit} changed the denoiser's float output by ${difference.toExponential(1)} of its size`,
+    {
+      where: `${pipeline.name}/${pipeline.denoiser.modelPath}`,
+      fix: `Leave it out of the recipe's transforms if it is one of them; otherwise please report the model.`,
+    },
+  );
+}
