@@ -281,4 +281,13 @@ describe('the quantize workflow', () => {
     expect(stopped).toBe(true);
     interfere = async () => undefined;
   });
+
+  it('is deterministic: histories of whole, retried, failed and cancelled runs replay without a difference', async () => {
+    const ids = ['whole', 'crash', 'nan', 'cancelled'].map((name) => `quantize/tiny/${name}/1`);
+    for (const workflowId of ids) {
+      const history = await server.client.workflow.getHandle(workflowId).fetchHistory();
+      expect(history.events?.length).toBeGreaterThan(10);
+      await Worker.runReplayHistory({ workflowBundle: { codePath: workflowBundleFile() } }, history, workflowId);
+    }
+  });
 });
