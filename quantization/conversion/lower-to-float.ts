@@ -69,17 +69,27 @@ function fakeQuantize(
   value: string,
   scale: string,
   zero: string | null,
-  { min, max }: { readonly min: number; readonly max: number },
+  { min, max }: CodeBounds,
   emitter: NodeEmitter,
 ): string {
   const steps = emitter.emit('Div', [value, scale]);
-  return emitter.emit('Mul', [rounded(clamped(steps, zero, min, max, emitter), emitter), scale], {}, 'value');
+  return emitter.emit('Mul', [rounded(clamped(steps, zero, { min, max }, emitter), emitter), scale], {}, 'value');
 }
 
-function clamped(steps: string, zero: string | null, min: number, max: number, emitter: NodeEmitter): string {
-  if (zero === null) return emitter.emit('Clip', [steps, emitter.scalar(min), emitter.scalar(max)]);
+/** Codes at which values are clamped. Without `min` nothing can be below: a dynamic range starts at the smallest value. */
+interface CodeBounds {
+  readonly min?: number;
+  readonly max: number;
+}
+
+function clamped(steps: string, zero: string | null, { min, max }: CodeBounds, emitter: NodeEmitter): string {
+  if (zero === null) {
+    if (min === undefined) return emitter.emit('Min', [steps, emitter.scalar(max)]);
+    return emitter.emit('Clip', [steps, emitter.scalar(min), emitter.scalar(max)]);
+  }
   const bound = (code: number): string => emitter.emit('Sub', [emitter.scalar(code), zero]);
-  return emitter.emit('Min', [emitter.emit('Max', [steps, bound(min)]), bound(max)]);
+  const above = min === undefined ? steps : emitter.emit('Max', [steps, bound(min)]);
+  return emitter.emit('Min', [above, bound(max)]);
 }
 
 function rounded(value: string, emitter: NodeEmitter): string {
@@ -92,7 +102,7 @@ function dynamicFake(quantizer: ActivationQuantizer, dims: readonly number[], em
   const zero =
     range.negatedMin === null ? null : rounded(emitter.emit('Div', [range.negatedMin, range.scale]), emitter);
   const grid = codeRange({ bits: quantizer.scheme.bits, signed: quantizer.scheme.symmetric });
-  return range.restore(fakeQuantize(range.grouped, range.scale, zero, grid, emitter));
+  return range.restore(fakeQuantize(range.grouped, range.scale, zero, { max: grid.max }, emitter));
 }
 
 function tableFake(

@@ -18,7 +18,9 @@ import { TimestepIndex } from './timestep-index.js';
  *
  * Patterns that onnxruntime rewrites into other arithmetic under its default options are avoided: a dequantized [K, N] weight
  * that a MatMul or Gemm reads becomes MatMulNBits with 8-bit activations, so such weights are stored as [1, K, N]. A Gemm
- * that reads its weight as [N, K] (transB) is left alone.
+ * that reads its weight as [N, K] (transB) is left alone. Operators between two dequantized 8-bit operands become integer
+ * kernels that know one scale per tensor or output channel: operands with a scale per row, token or group pass a Reshape to
+ * the dims that they have, which onnxruntime does not look through.
  */
 export interface QdqContext {
   readonly graph: Graph;
@@ -97,7 +99,19 @@ function dynamicQdq(quantizer: ActivationQuantizer, dims: readonly number[], emi
   }
   const value = clampToGrid(range.grouped, quantizer.scheme, range.scale, zero, emitter);
   const spread = { axis, block_size: attribute.int(range.blockSize) };
-  return range.restore(quantizeDequantize(value, { scale: range.scale, zeroPoint, spread }, emitter, bits));
+  const quantized = quantizeDequantize(value, { scale: range.scale, zeroPoint, spread }, emitter, bits);
+  return range.grouped === quantizer.value ? apart(quantizer, quantized, dims, emitter) : range.restore(quantized);
+}
+
+/** A Reshape between an 8-bit value with several scales and the operators that read it; one of their operands is enough. */
+function apart(
+  { scheme, readers }: ActivationQuantizer,
+  quantized: string,
+  dims: readonly number[],
+  emitter: NodeEmitter,
+): string {
+  if (scheme.bits <= 4 || (readers.length > 0 && readers.every(({ index }) => index === 1))) return quantized;
+  return emitter.emit('Reshape', [quantized, emitter.int64s(dims.map(() => 0))], {}, 'apart');
 }
 
 function tableQdq(
@@ -130,7 +144,8 @@ function tableQdq(
     one === null || !perRow || bits === 4 || bits === 8 ? one : emitter.emit('Reshape', [one, column]);
   const value = clampToGrid(quantizer.value, quantizer.scheme, across(scale) ?? scale, across(zero), emitter);
   const spread: Record<string, Attribute> = perRow ? { axis: attribute.int(0) } : {};
-  return quantizeDequantize(value, { scale, zeroPoint, spread }, emitter, bits);
+  const quantized = quantizeDequantize(value, { scale, zeroPoint, spread }, emitter, bits);
+  return perRow ? apart(quantizer, quantized, dims, emitter) : quantized;
 }
 
 /** Values with the same number of rows per sample share one expanded index. */
@@ -168,8 +183,8 @@ function weightDq(
 }
 
 /**
- * Whether a weight is stored with a leading axis of 1, and whether a Reshape takes that away again: a Gemm, a Transpose in
- * between and a MatMul of two axes need theirs as planned, and onnxruntime does not look through the Reshape.
+ * Whether a weight is stored with a leading axis of 1, and whether a Reshape gives it its own dims: a Gemm, a Transpose in
+ * between and a MatMul of two axes need them, and groups of 8-bit weights are kept from integer kernels.
  */
 function storage(
   graph: Graph,
