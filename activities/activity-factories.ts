@@ -1,5 +1,6 @@
 import { createConvertPipeline } from './convert-pipeline.js';
 import type { ActivityFactories } from './create-activities.js';
+import { createEvaluatePipeline } from './evaluate-pipeline.js';
 import { createFinetuneParameters } from './finetune-parameters.js';
 import { createImportPipeline } from './import-pipeline.js';
 import { createObserveActivations } from './observe-activations.js';
@@ -18,4 +19,5 @@ export const ACTIVITY_FACTORIES: Partial<ActivityFactories> = {
   roundWeights: createRoundWeights,
   finetuneParameters: createFinetuneParameters,
   convertPipeline: createConvertPipeline,
+  evaluatePipeline: createEvaluatePipeline,
 };

@@ -3,15 +3,20 @@ import {
   type SampleTrajectoriesResult,
   sampleTrajectoriesInputSchema,
 } from '../contracts/activities.js';
+import type { Recipe } from '../contracts/recipe.js';
+import type { Runnable } from '../models/executor.js';
 import { type Conditions, encodeConditions } from '../models/pipelines/encode-conditions.js';
 import { openComponent } from '../models/pipelines/open-component.js';
 import type { Denoiser, Pipeline } from '../models/pipelines/pipeline.js';
+import { type SampleLatentsOptions, sampleLatents } from '../models/pipelines/sample-latents.js';
 import { startNoise, stepNoiseSeeds } from '../models/pipelines/start-noise.js';
 import { createSampler } from '../models/samplers/create-sampler.js';
+import type { Sampler } from '../models/samplers/sampler.js';
 import { writeSafetensors } from '../models/tensors/safetensors.js';
 import { asFloat32, concatRows, type Float32Tensor, sliceRows, type Tensor } from '../models/tensors/tensor.js';
 import { tensorsFromCalibration } from '../quantization/calibration/calibration-set.js';
 import { sampleCalibration } from '../quantization/calibration/sample-calibration.js';
+import { measureStepWeights } from '../quantization/calibration/step-weights.js';
 import { chooseTimesteps } from '../quantization/calibration/timestep-plan.js';
 import { BatchCheckpoints } from './batch-checkpoints.js';
 import type { EngineExecutor } from './engine/engine-executor.js';
@@ -22,6 +27,9 @@ import { loadPipeline } from './stored-pipeline.js';
 /** Trajectories sampled together; each is a checkpoint. */
 export const TRAJECTORY_BATCH = 16;
 
+/** Trajectories that are walked again to weigh timesteps. */
+const WEIGHED_TRAJECTORIES = 4;
+
 /** Samples float trajectories and keeps what the denoiser saw and said at the calibrated timesteps. */
 export function createSampleTrajectories(deps: ActivityDeps): Activities['sampleTrajectories'] {
   return (rawInput) =>
@@ -31,11 +39,12 @@ export function createSampleTrajectories(deps: ActivityDeps): Activities['sample
         stage: 'sample',
         version: 1,
         input: sampleTrajectoriesInputSchema,
-        key: ({ pipeline, prompts, recipe: { sampling, calibration }, compute }) => ({
+        key: ({ pipeline, prompts, recipe, compute }) => ({
           pipeline,
           prompts,
-          sampling,
-          calibration,
+          sampling: recipe.sampling,
+          calibration: recipe.calibration,
+          weighsSteps: weighsSteps(recipe),
           compute,
         }),
       },
@@ -63,9 +72,18 @@ function described(denoiser: Denoiser): Denoiser {
   return { ...denoiser, config: {} };
 }
 
-interface TrajectorySettings {
-  readonly sampling: { readonly steps: number; readonly guidance: number };
-  readonly calibration: { readonly seed: number; readonly timesteps: number };
+/** Weights of timesteps are measured when a loss uses them. */
+function weighsSteps({ finetuning }: Recipe): boolean {
+  return finetuning.enabled && finetuning.guidedLossWeight > 0;
+}
+
+interface TrajectoryBatch {
+  readonly first: number;
+  readonly end: number;
+  readonly conditions: Conditions;
+  readonly sampler: Sampler;
+  readonly denoiser: Runnable;
+  readonly kept: readonly number[];
 }
 
 class TrajectoryRun {
@@ -76,7 +94,7 @@ class TrajectoryRun {
     private readonly context: StageContext,
     private readonly pipeline: Pipeline,
     private readonly texts: readonly string[],
-    private readonly settings: TrajectorySettings,
+    private readonly settings: Recipe,
   ) {
     this.batch = Math.max(1, Math.floor(TRAJECTORY_BATCH / context.microBatchDivisor));
     this.checkpoints = new BatchCheckpoints(context, 'trajectories', this.batch);
@@ -103,43 +121,64 @@ class TrajectoryRun {
       outputs.push(asFloat32(made.get('outputs') as Tensor));
       this.report(end);
     }
-    await denoiser.release();
     const set = {
       timesteps: kept.map((step) => sampler.timesteps[step] ?? 0),
       samples: concatRows(samples),
       outputs: concatRows(outputs),
-      stepWeights: kept.map(() => 1),
+      stepWeights: await this.stepWeights({ conditions, sampler, denoiser, kept }),
       ...conditions,
     };
+    await denoiser.release();
     return { tensors: tensorsFromCalibration(set), kept: kept.length };
   }
 
-  private async sampleBatch(batch: {
-    first: number;
-    end: number;
-    conditions: Conditions;
-    sampler: ReturnType<typeof createSampler>;
-    denoiser: Awaited<ReturnType<typeof openComponent>>;
-    kept: readonly number[];
-  }): Promise<{ samples: Float32Tensor; outputs: Float32Tensor }> {
-    const { first, end, conditions } = batch;
-    const { pipeline, settings } = this;
-    const { seed } = settings.calibration;
+  private async sampleBatch(batch: TrajectoryBatch): Promise<{ samples: Float32Tensor; outputs: Float32Tensor }> {
+    const { first, end, kept, sampler } = batch;
     let steps = 0;
     return sampleCalibration({
-      ...batch,
+      ...this.walkOf(batch),
+      kept,
+      onStep: async () => {
+        steps += 1;
+        this.report(first + ((end - first) * steps) / sampler.timesteps.length);
+        await this.context.breathe();
+      },
+    });
+  }
+
+  private async stepWeights(walking: Omit<TrajectoryBatch, 'first' | 'end'>): Promise<number[]> {
+    const { pipeline, settings, context } = this;
+    const { kept, conditions, denoiser } = walking;
+    if (!weighsSteps(settings)) return kept.map(() => 1);
+    const rows = Math.min(WEIGHED_TRAJECTORIES, this.texts.length);
+    return measureStepWeights({
+      denoiser,
+      output: pipeline.denoiser.output,
+      steps: kept,
+      guidance: conditions.negative === null ? null : settings.sampling.guidance,
+      seed: settings.calibration.seed,
+      walk: (runnable) => sampleLatents(this.walkOf({ ...walking, first: 0, end: rows, denoiser: runnable })),
+      onStep: async (done) => {
+        context.progress({ done, total: kept.length, unit: 'timesteps', note: 'what errors there do to the result' });
+        await context.breathe();
+      },
+    });
+  }
+
+  /** How one batch walks from noise to latents. */
+  private walkOf({ first, end, conditions, sampler, denoiser }: TrajectoryBatch): SampleLatentsOptions {
+    const { pipeline, settings } = this;
+    const { seed } = settings.calibration;
+    return {
+      denoiser,
+      sampler,
       pipeline,
       guidance: settings.sampling.guidance,
       latents: startNoise(pipeline, seed, first, end),
       noiseSeeds: stepNoiseSeeds(seed, first, end),
       conditioning: conditions.conditioning === null ? null : sliceRows(conditions.conditioning, first, end),
       negative: conditions.negative,
-      onStep: async () => {
-        steps += 1;
-        this.report(first + ((end - first) * steps) / batch.sampler.timesteps.length);
-        await this.context.breathe();
-      },
-    });
+    };
   }
 
   private report(done: number): void {

@@ -112,7 +112,7 @@ function repeated(value: Float32Tensor, rows: number): Float32Tensor {
 }
 
 /** Drops the variance half of the channels, where the model predicts one. */
-function firstChannels(output: Float32Tensor, denoiser: Denoiser): Float32Tensor {
+export function firstChannels(output: Float32Tensor, denoiser: Denoiser): Float32Tensor {
   if (!denoiser.predictsVariance) return output;
   const [rows = 0, channels = 0, ...space] = output.dims;
   const rowSize = channels * elementCount(space);

@@ -1,21 +1,7 @@
-import type { Runnable } from '../../models/executor.js';
-import type { Pipeline } from '../../models/pipelines/pipeline.js';
-import { sampleLatents } from '../../models/pipelines/sample-latents.js';
-import type { Sampler } from '../../models/samplers/sampler.js';
+import { type SampleLatentsOptions, sampleLatents } from '../../models/pipelines/sample-latents.js';
 import { elementCount, type Float32Tensor, float32 } from '../../models/tensors/tensor.js';
 
-export interface CalibrationSampling {
-  /** The float denoiser, opened. */
-  readonly denoiser: Runnable;
-  readonly pipeline: Pipeline;
-  readonly sampler: Sampler;
-  readonly guidance: number;
-  /** Unit start noise [B, C, H, W]. */
-  readonly latents: Float32Tensor;
-  readonly conditioning: Float32Tensor | null;
-  readonly negative: Float32Tensor | null;
-  /** One seed per trajectory, for samplers that add noise. */
-  readonly noiseSeeds: readonly number[];
+export interface CalibrationSampling extends Omit<SampleLatentsOptions, 'onStep'> {
   /** Sampler steps that are kept, increasing. */
   readonly kept: readonly number[];
   readonly onStep?: () => void | Promise<void>;
