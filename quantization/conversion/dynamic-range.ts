@@ -31,13 +31,17 @@ export interface DynamicRange {
  */
 const WHOLE_AXIS = 4096;
 
-/** Emits scale and minimum of a dynamic quantizer. `dims` are the value's dims in some concrete run (for its rank and channels). */
+/**
+ * Emits scale and minimum of a dynamic quantizer. `lifted`: everything gets an axis of 1 at the end, which `restore` takes
+ * away. `dims` are the value's dims in some concrete run (for its rank and channels).
+ */
 export function emitDynamicRange(
   quantizer: ActivationQuantizer,
   dims: readonly number[],
   emitter: NodeEmitter,
+  options: { readonly lifted?: boolean } = {},
 ): DynamicRange {
-  const grouping = regroup(quantizer, dims, emitter);
+  const grouping = regroup(quantizer, dims, emitter, options.lifted === true);
   const { bits, symmetric } = quantizer.scheme;
   const axes = emitter.int64s([grouping.axis]);
   const keep = { keepdims: attribute.int(1) };
@@ -63,17 +67,21 @@ function regroup(
   { value, channelAxis, scheme }: ActivationQuantizer,
   dims: readonly number[],
   emitter: NodeEmitter,
+  lifted: boolean,
 ): Pick<DynamicRange, 'grouped' | 'axis' | 'blockSize' | 'restore'> {
   const axis = channelAxis < 0 ? channelAxis + dims.length : channelAxis;
   const channels = dims[axis] ?? 1;
   const blockSize = scheme.groupSize ?? channels;
   if (blockSize === channels) {
     const whole = scheme.groupSize === null ? Math.max(channels, WHOLE_AXIS) : blockSize;
-    return { grouped: value, axis, blockSize: whole, restore: (same) => same };
+    if (!lifted) return { grouped: value, axis, blockSize: whole, restore: (same) => same };
+    const last = emitter.int64s([-1]);
+    const restore = (one: string): string => emitter.emit('Squeeze', [one, last]);
+    return { grouped: emitter.emit('Unsqueeze', [value, last]), axis, blockSize: whole, restore };
   }
   const leading = new Array<number>(axis).fill(0);
   const rest = axis === dims.length - 1 ? [] : [-1];
-  const target = emitter.int64s([...leading, channels / blockSize, blockSize, ...rest]);
+  const target = emitter.int64s([...leading, channels / blockSize, blockSize, ...rest, ...(lifted ? [1] : [])]);
   const original = emitter.emit('Shape', [value]);
   return {
     grouped: emitter.emit('Reshape', [value, target], {}, 'grouped'),

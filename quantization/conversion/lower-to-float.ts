@@ -1,10 +1,13 @@
 import { attribute, type Graph } from '../../models/onnx/graph.js';
 import type { NodeEmitter } from '../../models/onnx/node-emitter.js';
 import type { Shapes } from '../../models/onnx/shape-inference.js';
+import { bytesFromTensor } from '../../models/tensors/tensor.js';
 import type { ActivationQuantizer } from '../activation-quantizers.js';
+import { biasUnit } from '../finetuning/weight-units.js';
 import { codeRange } from '../formats/integer-grid.js';
 import type { PlannedLayer, PlannedWeight } from '../layer-plan.js';
-import type { QuantizedParameters } from '../quantized-parameters.js';
+import type { QuantizedParameters, WeightParameters } from '../quantized-parameters.js';
+import { dequantizeCodes, roundToCodes } from '../rounding/round-nearest.js';
 import { weightSpread } from '../rounding/weight-scales.js';
 import { emitDynamicRange } from './dynamic-range.js';
 import type { Lowering } from './insert-quantizers.js';
@@ -18,9 +21,9 @@ export interface FloatContext {
   readonly shapes: Shapes;
   readonly parameters: QuantizedParameters;
   readonly timestep: string | null;
-  /** Layers whose weight, bias and scales become graph inputs (`weightInputs`), instead of a constant. */
+  /** Layers whose weight, bias and scales become graph inputs (named by `trainableName`), instead of constants. */
   readonly trainedLayers: ReadonlySet<string>;
-  /** Whether tables become graph inputs (`rangeInputs`). */
+  /** Whether activation tables become graph inputs. */
   readonly trainRanges: boolean;
 }
 
@@ -120,8 +123,10 @@ function tableFake(
   const key = quantizer.rows === 'other' ? `rows${dims[0] ?? 1}` : quantizer.rows;
   const rows = perRow ? index.rowsOf(quantizer.value, key) : '';
   emitter.at(quantizer.id);
-  const table = trainRanges ? trainableName.range(quantizer.id) : emitter.constant(found.scale, 'scales');
-  if (trainRanges) graph.inputs.push({ name: table, type: 'float32', shape: [entries] });
+  const held = emitter.constant(found.scale, 'scales');
+  const factor = trainableName.range(quantizer.id);
+  if (trainRanges) graph.inputs.push({ name: factor, type: 'float32', shape: [entries] });
+  const table = trainRanges ? emitter.emit('Mul', [held, factor], {}, 'table') : held;
   const column = emitter.int64s(perRow ? [-1, ...dims.slice(1).map(() => 1)] : []);
   const pick = (from: string): string =>
     emitter.emit('Reshape', [perRow ? emitter.emit('Gather', [from, rows], { axis: attribute.int(0) }) : from, column]);
@@ -140,28 +145,45 @@ function weightFake(
 ): string {
   const found = parameters.weights.get(layer.name);
   if (found === undefined) throw new Error(`no weight for layer ${layer.name}`);
-  const trained = trainedLayers.has(layer.name);
+  if (trainedLayers.has(layer.name)) return trainedWeight(graph, layer, weight, found, emitter);
+  if (weight.bias !== null && found.bias !== null) {
+    const held = graph.initializers.get(weight.bias);
+    if (held === undefined) throw new Error(`bias ${weight.bias} is not an initializer`);
+    graph.addInitializer({ ...held, raw: bytesFromTensor(found.bias) });
+  }
+  const codes = roundToCodes(found.weight, found.scales, weight);
+  return emitter.constant(dequantizeCodes(codes, weight.dims, found.scales, weight), 'weight');
+}
+
+/** round(clamp(codes)) · (factor · s₀) and b₀ + shift · s̄, with codes, factor and shift as graph inputs (weight-units.ts). */
+function trainedWeight(
+  graph: Graph,
+  layer: PlannedLayer,
+  weight: PlannedWeight,
+  found: WeightParameters,
+  emitter: NodeEmitter,
+): string {
   const input = (name: string, dims: readonly number[]): string => {
     graph.inputs.push({ name, type: 'float32', shape: [...dims] });
     return name;
   };
-  const master = trained
-    ? input(trainableName.weight(layer.name), found.weight.dims)
-    : emitter.constant(found.weight, 'master');
-  const scales = trained
-    ? input(trainableName.scales(layer.name), found.scales.dims)
-    : emitter.constant(found.scales, 'scales');
   if (weight.bias !== null && found.bias !== null) {
-    if (trained) {
-      graph.replaceUses(weight.bias, input(trainableName.bias(layer.name), found.bias.dims));
-      graph.initializers.delete(weight.bias);
-    } else graph.addInitializer({ ...initializerLike(graph, weight.bias), raw: bytesOf(found.bias.data) });
+    const shift = input(trainableName.bias(layer.name), found.bias.dims);
+    const moved = emitter.emit('Mul', [shift, emitter.scalar(biasUnit(found))]);
+    const bias = emitter.constant(found.bias, 'bias0');
+    graph.replaceUses(weight.bias, emitter.emit('Add', [bias, moved], {}, 'bias'));
+    graph.initializers.delete(weight.bias);
   }
+  const { min, max } = codeRange({ bits: weight.scheme.bits, signed: true });
   const layout = groupLayout(weight, found.scales.dims);
-  const grid = codeRange({ bits: weight.scheme.bits, signed: true });
-  const grouped = emitter.emit('Reshape', [master, emitter.int64s(layout.weight)]);
+  const codes = input(trainableName.weight(layer.name), weight.dims);
+  const factor = input(trainableName.scales(layer.name), found.scales.dims);
+  const scales = emitter.emit('Mul', [factor, emitter.constant(found.scales, 'scales0')]);
   const spread = emitter.emit('Reshape', [scales, emitter.int64s(layout.scales)]);
-  const value = fakeQuantize(grouped, spread, null, grid, emitter);
+  const whole = rounded(clamped(codes, null, { min, max }, emitter), emitter);
+  if (layout.weight.length === weight.dims.length) return emitter.emit('Mul', [whole, spread], {}, 'weight');
+  const grouped = emitter.emit('Reshape', [whole, emitter.int64s(layout.weight)]);
+  const value = emitter.emit('Mul', [grouped, spread]);
   return emitter.emit('Reshape', [value, emitter.int64s(weight.dims)], {}, 'weight');
 }
 
@@ -175,14 +197,4 @@ function groupLayout(weight: PlannedWeight, scaleDims: readonly number[]): { wei
   const split = (dims: readonly number[], size: number): number[] =>
     dims.flatMap((dim, at) => (at === axis ? [size === 1 ? dim : dim / size, size] : [dim]));
   return { weight: split(weight.dims, blockSize), scales: split(scaleDims, 1) };
-}
-
-function initializerLike(graph: Graph, name: string) {
-  const found = graph.initializers.get(name);
-  if (found === undefined) throw new Error(`bias ${name} is not an initializer`);
-  return found;
-}
-
-function bytesOf(data: Float32Array): Uint8Array {
-  return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
 }

@@ -14,13 +14,17 @@ import type { Lowering } from './insert-quantizers.js';
 import { TimestepIndex } from './timestep-index.js';
 
 /**
- * Opset-21 QuantizeLinear / DequantizeLinear with packed INT4 initializers: standard operators only.
+ * Opset-21 QuantizeLinear / DequantizeLinear with packed INT4 initializers: standard operators only. What onnxruntime 1.30
+ * gets wrong under its default options, or at all, is avoided:
  *
- * Patterns that onnxruntime rewrites into other arithmetic under its default options are avoided: a dequantized [K, N] weight
- * that a MatMul or Gemm reads becomes MatMulNBits with 8-bit activations, so such weights are stored as [1, K, N]. A Gemm
- * that reads its weight as [N, K] (transB) is left alone. Operators between two dequantized 8-bit operands become integer
- * kernels that know one scale per tensor or output channel: operands with a scale per row, token or group pass a Reshape to
- * the dims that they have, which onnxruntime does not look through.
+ * - A dequantized [K, N] weight that a MatMul or Gemm reads becomes MatMulNBits with 8-bit activations. Such weights are
+ *   stored as [1, K, N]. A Gemm that reads its weight as [N, K] (transB) is left alone.
+ * - Operators between two dequantized 8-bit operands become integer kernels that know one scale per tensor or output channel
+ *   and fail on any other. Groups of 8-bit weights pass a Sum of themselves alone, which is left in place (Identity is removed
+ *   and DequantizeLinear moved past a Reshape); 8-bit activations with several scales pass a Squeeze.
+ * - The memory planner takes 4-bit codes for as large as 8-bit codes of the same dims, gives the latter the buffer of the
+ *   former, and the upper half is written behind its end. 8-bit codes beside 4-bit ones therefore have an axis of 1 more.
+ *   Single-scale quantizers would be moved past Unsqueeze, so theirs comes from Expand and goes by a ReduceMax over it.
  */
 export interface QdqContext {
   readonly graph: Graph;
@@ -28,16 +32,19 @@ export interface QdqContext {
   readonly parameters: QuantizedParameters;
   /** The graph's timestep input; null when it has none. */
   readonly timestep: string | null;
+  /** Whether 8-bit activations stand beside 4-bit ones; default true, which is never wrong. */
+  readonly mixed?: boolean;
 }
 
-export function qdqLowering({ graph, shapes, parameters, timestep }: QdqContext, emitter: NodeEmitter): Lowering {
+export function qdqLowering(context: QdqContext, emitter: NodeEmitter): Lowering {
+  const { graph, shapes, parameters, timestep, mixed = true } = context;
   const index = timestep === null ? null : new TimestepIndex(emitter, timestep, parameters.timesteps);
   return {
     activation(quantizer) {
       if (quantizer.scheme.ranges === 'dynamic') return dynamicQdq(quantizer, shapes.dimsOf(quantizer.value), emitter);
       const found = parameters.activations.get(quantizer.id);
       if (found === undefined) throw new Error(`no range for quantizer ${quantizer.id} (${quantizer.value})`);
-      return tableQdq(quantizer, found, index, shapes.dimsOf(quantizer.value), emitter);
+      return tableQdq(quantizer, found, { index, mixed, dims: shapes.dimsOf(quantizer.value) }, emitter);
     },
     weight(layer, weight) {
       const found = parameters.weights.get(layer.name);
@@ -87,7 +94,7 @@ function clampToGrid(
 
 function dynamicQdq(quantizer: ActivationQuantizer, dims: readonly number[], emitter: NodeEmitter): string {
   const { bits } = quantizer.scheme;
-  const range = emitDynamicRange(quantizer, dims, emitter);
+  const range = emitDynamicRange(quantizer, dims, emitter, { lifted: bits > 4 });
   const axis = attribute.int(range.axis);
   let zeroPoint: string | null = null;
   let zero: string | null = null;
@@ -99,53 +106,70 @@ function dynamicQdq(quantizer: ActivationQuantizer, dims: readonly number[], emi
   }
   const value = clampToGrid(range.grouped, quantizer.scheme, range.scale, zero, emitter);
   const spread = { axis, block_size: attribute.int(range.blockSize) };
-  const quantized = quantizeDequantize(value, { scale: range.scale, zeroPoint, spread }, emitter, bits);
-  return range.grouped === quantizer.value ? apart(quantizer, quantized, dims, emitter) : range.restore(quantized);
+  return range.restore(quantizeDequantize(value, { scale: range.scale, zeroPoint, spread }, emitter, bits));
 }
 
-/** A Reshape between an 8-bit value with several scales and the operators that read it; one of their operands is enough. */
-function apart(
-  { scheme, readers }: ActivationQuantizer,
-  quantized: string,
-  dims: readonly number[],
-  emitter: NodeEmitter,
-): string {
-  if (scheme.bits <= 4 || (readers.length > 0 && readers.every(({ index }) => index === 1))) return quantized;
-  return emitter.emit('Reshape', [quantized, emitter.int64s(dims.map(() => 0))], {}, 'apart');
+interface TableContext {
+  readonly index: TimestepIndex | null;
+  readonly mixed: boolean;
+  readonly dims: readonly number[];
 }
 
 function tableQdq(
   quantizer: ActivationQuantizer,
   found: ActivationParameters,
-  index: TimestepIndex | null,
-  dims: readonly number[],
+  { index, mixed, dims }: TableContext,
   emitter: NodeEmitter,
 ): string {
-  const { bits, symmetric } = quantizer.scheme;
-  const entries = found.scale.data.length;
-  const perRow = entries > 1 && index !== null;
-  const pick = (table: string, label: string): string =>
-    perRow
-      ? emitter.at(quantizer.id).emit('Gather', [table, rows], { axis: attribute.int(0) }, label)
-      : emitter.emit('Reshape', [table, emitter.int64s([])], {}, label);
-  const rows = perRow ? index.rowsOf(quantizer.value, rowsKey(quantizer, dims)) : '';
+  const { bits } = quantizer.scheme;
+  const rows =
+    found.scale.data.length > 1 && index !== null ? index.rowsOf(quantizer.value, rowsKey(quantizer, dims)) : null;
   emitter.at(quantizer.id);
-  const scale = pick(emitter.constant(found.scale, 'scales'), 'scale');
-  let zeroPoint: string | null = null;
-  let zero: string | null = null;
-  if (!symmetric) {
-    const table = tensor('uint8', found.zeroPoint.dims, Uint8Array.from(found.zeroPoint.data));
-    const picked = pick(emitter.constant(table, 'zeros'), 'zero');
-    zeroPoint = bits > 4 ? picked : emitter.emit('Cast', [picked], { to: attribute.int(DATA_TYPE.uint4) }, 'zero4');
-    if (bits !== 4 && bits !== 8) zero = emitter.emit('Cast', [picked], { to: attribute.int(DATA_TYPE.float32) });
-  }
+  const { scale, zeroPoint, zero } = pickedRange(quantizer, found, rows, emitter);
   const column = emitter.int64s([-1, ...dims.slice(1).map(() => 1)]);
-  const across = (one: string | null): string | null =>
-    one === null || !perRow || bits === 4 || bits === 8 ? one : emitter.emit('Reshape', [one, column]);
-  const value = clampToGrid(quantizer.value, quantizer.scheme, across(scale) ?? scale, across(zero), emitter);
-  const spread: Record<string, Attribute> = perRow ? { axis: attribute.int(0) } : {};
-  const quantized = quantizeDequantize(value, { scale, zeroPoint, spread }, emitter, bits);
-  return perRow ? apart(quantizer, quantized, dims, emitter) : quantized;
+  const across = (one: string): string =>
+    rows === null || bits === 4 || bits === 8 ? one : emitter.emit('Reshape', [one, column]);
+  const bounds = zero === null ? null : across(zero);
+  const value = clampToGrid(quantizer.value, quantizer.scheme, across(scale), bounds, emitter);
+  const spread: Record<string, Attribute> = rows === null ? {} : { axis: attribute.int(0) };
+  const coded = (from: string): string => quantizeDequantize(from, { scale, zeroPoint, spread }, emitter, bits);
+  if (bits <= 4 || (rows === null && !mixed)) return coded(value);
+  if (rows === null) {
+    const lifted = emitter.emit('Expand', [value, emitter.int64s([1, ...dims.map(() => 1)])]);
+    return emitter.emit('ReduceMax', [coded(lifted), emitter.int64s([0])], { keepdims: attribute.int(0) });
+  }
+  const last = emitter.int64s([-1]);
+  return emitter.emit('Squeeze', [coded(emitter.emit('Unsqueeze', [value, last])), last]);
+}
+
+/**
+ * Scale and zero point of every row, or of the whole tensor when there are no rows; `zero` is the zero point as float where
+ * the grid is smaller than its container. No 8-bit tensor here has the dims of a 4-bit one: 4-bit zero points are cast from
+ * float, 8-bit ones are picked as a column that a Reshape, which shares its memory, makes flat.
+ */
+function pickedRange(
+  { scheme: { bits, symmetric } }: ActivationQuantizer,
+  found: ActivationParameters,
+  rows: string | null,
+  emitter: NodeEmitter,
+): { readonly scale: string; readonly zeroPoint: string | null; readonly zero: string | null } {
+  const pick = (table: string, label: string): string =>
+    rows === null
+      ? emitter.emit('Reshape', [table, emitter.int64s([])], {}, label)
+      : emitter.emit('Gather', [table, rows], { axis: attribute.int(0) }, label);
+  const scale = pick(emitter.constant(found.scale, 'scales'), 'scale');
+  if (symmetric) return { scale, zeroPoint: null, zero: null };
+  if (bits <= 4) {
+    const zero = pick(emitter.constant(found.zeroPoint, 'zeros'), 'zero');
+    const zeroPoint = emitter.emit('Cast', [zero], { to: attribute.int(DATA_TYPE.uint4) }, 'zero4');
+    return { scale, zeroPoint, zero: bits === 4 ? null : zero };
+  }
+  const entries = found.zeroPoint.data.length;
+  const table = tensor('uint8', [entries, 1], Uint8Array.from(found.zeroPoint.data));
+  const picked = pick(emitter.constant(table, 'zeros'), 'zero');
+  const zeroPoint = rows === null ? picked : emitter.emit('Reshape', [picked, emitter.int64s([-1])], {}, 'zero8');
+  const zero = bits === 8 ? null : emitter.emit('Cast', [zeroPoint], { to: attribute.int(DATA_TYPE.float32) });
+  return { scale, zeroPoint, zero };
 }
 
 /** Values with the same number of rows per sample share one expanded index. */
@@ -179,12 +203,13 @@ function weightDq(
   if (blockSize !== null) where.block_size = attribute.int(blockSize);
   if (weight.bias !== null && found.bias !== null) replaceBias(graph, weight.bias, found);
   const value = emitter.emit('DequantizeLinear', [codesName, scales], where, 'weight');
-  return flatten ? emitter.emit('Reshape', [value, emitter.int64s(weight.dims)]) : value;
+  const flat = flatten ? emitter.emit('Reshape', [value, emitter.int64s(weight.dims)]) : value;
+  return !small && blockSize !== null ? emitter.emit('Sum', [flat], {}, 'apart') : flat;
 }
 
 /**
- * Whether a weight is stored with a leading axis of 1, and whether a Reshape gives it its own dims: a Gemm, a Transpose in
- * between and a MatMul of two axes need them, and groups of 8-bit weights are kept from integer kernels.
+ * Whether a weight is stored with a leading axis of 1, and whether a Reshape takes that away again: a Gemm, a Transpose in
+ * between and a MatMul of two axes need theirs as planned, and onnxruntime does not look through the Reshape of 4-bit codes.
  */
 function storage(
   graph: Graph,

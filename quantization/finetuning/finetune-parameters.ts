@@ -74,9 +74,9 @@ export async function finetuneParameters(options: FinetuneOptions): Promise<Fine
     state = await new PhaseRun(options, phase, split.training, held).run(state);
   }
   const first = state.curve[0]?.validation ?? state.bestValidation;
-  const after = await measure(options, state.best, seen);
+  const after = await measure(options, state.start, seen);
   return {
-    parameters: state.best,
+    parameters: state.start,
     validation: { before: first, after: state.bestValidation },
     training: { before: state.trainingBefore, after },
     curve: state.curve,
@@ -94,7 +94,8 @@ async function initialState(
     phase: 0,
     step: 0,
     stepsBefore: 0,
-    best: options.parameters,
+    start: options.parameters,
+    bestTrained: new Map(),
     bestValidation: validation,
     stale: 0,
     lossSum: 0,
@@ -133,9 +134,9 @@ class PhaseRun {
     const roles = new Set(phase.layers);
     const layers = options.plan.layers.filter((layer) => layer.weight !== null && layer.skipped === null);
     const trained = new Set(layers.filter((layer) => roles.has(layer.role)).map((layer) => layer.name));
-    const training = this.trainingGraph(start.best, trained);
+    const training = this.trainingGraph(start.start, trained);
     const runnable = await options.executor.open(writeModel(training.graph));
-    const validator = await Validator.open(options, start.best, trained, this.held);
+    const validator = await Validator.open(options, start.start, trained, this.held);
     const residents = await uploadAll(options.executor, training, start.live);
     const loop = new PhaseLoop(options, phase, this.prompts, training, { runnable, validator, residents });
     try {
@@ -204,6 +205,8 @@ class PhaseLoop {
       step: 0,
       stepsBefore: state.stepsBefore + state.step,
       stale: 0,
+      start: mergeTrained(this.options.plan, state.start, state.bestTrained),
+      bestTrained: new Map(),
       live: new Map(),
     };
   }
@@ -251,8 +254,8 @@ class PhaseLoop {
     };
     const next = { ...state, curve: [...state.curve, point], lossSum: 0, lossCount: 0 };
     if (!(validation < state.bestValidation)) return { ...next, stale: state.stale + 1 };
-    const best = mergeTrained(state.best, await this.download(this.training.trainables.map(({ name }) => name)));
-    return { ...next, best, bestValidation: validation, stale: 0 };
+    const bestTrained = await this.download(this.training.trainables.map(({ name }) => name));
+    return { ...next, bestTrained, bestValidation: validation, stale: 0 };
   }
 
   private async report(state: FinetuningState, loss: number): Promise<void> {
@@ -313,9 +316,4 @@ function nonFinite(phase: FinetuningPhase, step: number): NibbleflowError {
     where: `phase ${phase.name}, step ${step}`,
     fix: 'Lower finetuning.phases[].learningRateWeights and learningRateScales.',
   });
-}
-
-/** Whether a calibration set has prompts to hold back. */
-export function canFinetune(set: CalibrationSet): boolean {
-  return trajectoryCount(set) >= 2;
 }

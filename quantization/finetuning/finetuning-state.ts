@@ -18,8 +18,10 @@ export interface FinetuningState {
   readonly step: number;
   /** Steps done in earlier phases. */
   readonly stepsBefore: number;
-  /** Best parameters so far, of all layers: what would be shipped. */
-  readonly best: QuantizedParameters;
+  /** What this phase started with: the best of the phases before. */
+  readonly start: QuantizedParameters;
+  /** Trained values of this phase with the lowest held-back error; empty while nothing beats `start`. */
+  readonly bestTrained: ReadonlyMap<string, Float32Tensor>;
   readonly bestValidation: number;
   /** Validations since the best one. */
   readonly stale: number;
@@ -31,16 +33,17 @@ export interface FinetuningState {
   readonly live: ReadonlyMap<string, Float32Tensor>;
 }
 
-type Scalars = Omit<FinetuningState, 'best' | 'live'>;
+type Scalars = Omit<FinetuningState, 'start' | 'bestTrained' | 'live'>;
 
 /** A checkpoint as tensors and metadata of a safetensors file. Numbers survive exactly (JSON of doubles round-trips). */
 export function checkpointFromState(state: FinetuningState): {
   tensors: Map<string, Tensor>;
   metadata: Record<string, string>;
 } {
-  const { best, live, ...scalars } = state;
+  const { start, bestTrained, live, ...scalars } = state;
   const tensors = new Map<string, Tensor>();
-  for (const [name, value] of tensorsFromParameters(best)) tensors.set(`best/${name}`, value);
+  for (const [name, value] of tensorsFromParameters(start)) tensors.set(`start/${name}`, value);
+  for (const [name, value] of bestTrained) tensors.set(`best/${name}`, value);
   for (const [name, value] of live) tensors.set(`live/${name}`, value);
   return { tensors, metadata: { state: JSON.stringify(scalars) } };
 }
@@ -50,12 +53,14 @@ export function stateFromCheckpoint(
   tensors: ReadonlyMap<string, Tensor>,
   metadata: Readonly<Record<string, string>>,
 ): FinetuningState {
-  const best = new Map<string, Tensor>();
+  const start = new Map<string, Tensor>();
+  const bestTrained = new Map<string, Float32Tensor>();
   const live = new Map<string, Float32Tensor>();
   for (const [name, value] of tensors) {
-    if (name.startsWith('best/')) best.set(name.slice('best/'.length), value);
+    if (name.startsWith('start/')) start.set(name.slice('start/'.length), value);
+    else if (name.startsWith('best/')) bestTrained.set(name.slice('best/'.length), asFloat32(value));
     else if (name.startsWith('live/')) live.set(name.slice('live/'.length), asFloat32(value));
   }
   const scalars = JSON.parse(metadata.state ?? '{}') as Scalars;
-  return { ...scalars, best: parametersFromTensors(best), live };
+  return { ...scalars, start: parametersFromTensors(start), bestTrained, live };
 }

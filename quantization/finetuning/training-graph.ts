@@ -5,13 +5,14 @@ import { attribute, type Graph, type Node, node } from '../../models/onnx/graph.
 import { NodeEmitter } from '../../models/onnx/node-emitter.js';
 import { removeDeadCode } from '../../models/onnx/remove-dead-code.js';
 import { inferShapes, type Shapes } from '../../models/onnx/shape-inference.js';
-import type { Float32Tensor } from '../../models/tensors/tensor.js';
+import { type Float32Tensor, float32 } from '../../models/tensors/tensor.js';
 import { activationQuantizers } from '../activation-quantizers.js';
 import { insertQuantizers } from '../conversion/insert-quantizers.js';
 import { floatLowering, trainableName } from '../conversion/lower-to-float.js';
 import type { PlannedLayer, QuantizationPlan } from '../layer-plan.js';
 import type { DenoiserInputs } from '../layer-roles.js';
 import type { QuantizedParameters } from '../quantized-parameters.js';
+import { unitsFromWeight } from './weight-units.js';
 
 /**
  * One graph per finetuning phase: quantized forward, loss, backward and Adam, for a fixed batch.
@@ -67,22 +68,26 @@ export const TRAINING_INPUTS = {
 /** Prefix of the float copy's values. */
 const TEACHER = 'float/';
 
-/** The trainables of a phase: weights, biases and scales of the layers, and every activation table. */
+/** The trainables of a phase, in units of the grids: weights, biases and scales of its layers, and every activation table. */
 export function trainablesOf(
   plan: QuantizationPlan,
   parameters: QuantizedParameters,
   trainedLayers: ReadonlySet<string>,
 ): Trainable[] {
   const trainables: Trainable[] = [];
-  for (const [layer, { weight, scales, bias }] of parameters.weights) {
-    if (!trainedLayers.has(layer)) continue;
-    trainables.push({ name: trainableName.weight(layer), kind: 'weight', initial: weight });
-    trainables.push({ name: trainableName.scales(layer), kind: 'scale', initial: scales });
-    if (bias !== null) trainables.push({ name: trainableName.bias(layer), kind: 'weight', initial: bias });
+  for (const { name, weight } of plan.layers) {
+    const held = parameters.weights.get(name);
+    if (weight === null || held === undefined || !trainedLayers.has(name)) continue;
+    const { codes, factor, shift } = unitsFromWeight(held, weight);
+    trainables.push({ name: trainableName.weight(name), kind: 'weight', initial: codes });
+    trainables.push({ name: trainableName.scales(name), kind: 'scale', initial: factor });
+    if (shift !== null) trainables.push({ name: trainableName.bias(name), kind: 'weight', initial: shift });
   }
   for (const { id } of activationQuantizers(plan)) {
     const found = parameters.activations.get(id);
-    if (found !== undefined) trainables.push({ name: trainableName.range(id), kind: 'scale', initial: found.scale });
+    if (found === undefined) continue;
+    const factor = float32(found.scale.dims, new Float32Array(found.scale.data.length).fill(1));
+    trainables.push({ name: trainableName.range(id), kind: 'scale', initial: factor });
   }
   return trainables;
 }
