@@ -5,12 +5,13 @@ import { createFinetuneParameters } from './finetune-parameters.js';
 import { createImportPipeline } from './import-pipeline.js';
 import { createObserveActivations } from './observe-activations.js';
 import { createPlanQuantization } from './plan-quantization.js';
+import { createRenderReport } from './render-report.js';
 import { createRoundWeights } from './round-weights.js';
 import { createSampleTrajectories } from './sample-trajectories.js';
 import { createTransformGraph } from './transform-graph.js';
 
 /** The activities that workers register: one row per body. */
-export const ACTIVITY_FACTORIES: Partial<ActivityFactories> = {
+export const ACTIVITY_FACTORIES: ActivityFactories = {
   importPipeline: createImportPipeline,
   planQuantization: createPlanQuantization,
   sampleTrajectories: createSampleTrajectories,
@@ -20,4 +21,5 @@ export const ACTIVITY_FACTORIES: Partial<ActivityFactories> = {
   finetuneParameters: createFinetuneParameters,
   convertPipeline: createConvertPipeline,
   evaluatePipeline: createEvaluatePipeline,
+  renderReport: createRenderReport,
 };

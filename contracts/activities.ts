@@ -35,7 +35,10 @@ export interface PlanQuantizationResult extends StageOutcome {
 
 // sample · gpu
 export const sampleTrajectoriesInputSchema = z.strictObject({
-  pipeline: ref, prompts: ref, recipe: recipeSchema, compute: computeSchema,
+  pipeline: ref,
+  prompts: ref,
+  recipe: recipeSchema,
+  compute: computeSchema,
 });
 export interface SampleTrajectoriesResult extends StageOutcome {
   readonly calibration: ArtifactRef;
@@ -49,7 +52,11 @@ export interface TransformGraphResult extends StageOutcome {
 
 // observe · gpu
 export const observeActivationsInputSchema = z.strictObject({
-  graph: ref, plan: ref, calibration: ref, recipe: recipeSchema, compute: computeSchema,
+  graph: ref,
+  plan: ref,
+  calibration: ref,
+  recipe: recipeSchema,
+  compute: computeSchema,
 });
 export interface ObserveActivationsResult extends StageOutcome {
   readonly stats: ArtifactRef;
@@ -63,7 +70,12 @@ export interface RoundWeightsResult extends StageOutcome {
 
 // finetune · gpu
 export const finetuneParametersInputSchema = z.strictObject({
-  graph: ref, plan: ref, calibration: ref, parameters: ref, recipe: recipeSchema, compute: computeSchema,
+  graph: ref,
+  plan: ref,
+  calibration: ref,
+  parameters: ref,
+  recipe: recipeSchema,
+  compute: computeSchema,
 });
 export interface FinetuneParametersResult extends StageOutcome {
   readonly parameters: ArtifactRef;
@@ -76,7 +88,11 @@ export interface FinetuneParametersResult extends StageOutcome {
 
 // convert · cpu
 export const convertPipelineInputSchema = z.strictObject({
-  pipeline: ref, graph: ref, plan: ref, parameters: ref, recipe: recipeSchema,
+  pipeline: ref,
+  graph: ref,
+  plan: ref,
+  parameters: ref,
+  recipe: recipeSchema,
 });
 export interface ConvertPipelineResult extends StageOutcome {
   readonly pipeline: ArtifactRef; // kind pipeline: the quantized folder's model files

@@ -4,12 +4,7 @@ import type { Executor, Resident, Runnable } from '../../models/executor.js';
 import type { Graph } from '../../models/onnx/graph.js';
 import { writeModel } from '../../models/onnx/model-proto.js';
 import { asFloat32, type Float32Tensor, float32, zeros } from '../../models/tensors/tensor.js';
-import {
-  branchCount,
-  type CalibrationItem,
-  type CalibrationSet,
-  trajectoryCount,
-} from '../calibration/calibration-set.js';
+import { branchCount, type CalibrationItem, type CalibrationSet } from '../calibration/calibration-set.js';
 import type { QuantizationPlan } from '../layer-plan.js';
 import type { DenoiserInputs } from '../layer-roles.js';
 import type { QuantizedParameters } from '../quantized-parameters.js';
