@@ -1,0 +1,99 @@
+import { randomUUID } from 'node:crypto';
+import { mkdir, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { z } from 'zod';
+import type { ArtifactRef } from '../contracts/artifact.js';
+import { NibbleflowError } from '../contracts/errors.js';
+import { asDiskError, atomicWrite } from './store/atomic-write.js';
+import { digestOfFile, type LocalStore } from './store/local-store.js';
+
+/** The file that makes a folder one of ours, and says what is in it. */
+export const MANIFEST_FILE = 'manifest.json';
+
+const ownManifestSchema = z.looseObject({
+  generator: z.literal('nibbleflow'),
+  files: z.record(z.string(), z.looseObject({ digest: z.string() })),
+});
+
+export interface OutputFile {
+  /** Relative, with forward slashes. */
+  readonly path: string;
+  readonly ref: ArtifactRef;
+}
+
+/**
+ * Makes the output folder in one step: everything is written to a sibling folder, which then takes the place of an earlier
+ * output. Throws OutputNotWritable for a folder that holds anything else, DiskFull; then nothing was changed.
+ */
+export async function publishFolder(
+  store: LocalStore,
+  out: string,
+  files: readonly OutputFile[],
+  manifest: unknown,
+): Promise<void> {
+  await refuseForeign(out);
+  const id = randomUUID().slice(0, 8);
+  const fresh = join(dirname(out), `.${basename(out)}.${id}.new`);
+  const old = join(dirname(out), `.${basename(out)}.${id}.old`);
+  try {
+    await mkdir(fresh, { recursive: true });
+    for (const { path, ref } of files) await store.copyTo(ref, join(fresh, ...path.split('/')));
+    const text = `${JSON.stringify(manifest, null, 2)}\n`;
+    await atomicWrite(join(fresh, MANIFEST_FILE), [new TextEncoder().encode(text)]);
+    const replaced = await moved(out, old);
+    await rename(fresh, out).catch(async (error: unknown) => {
+      if (replaced) await rename(old, out);
+      throw error;
+    });
+    await rm(old, { recursive: true, force: true });
+  } catch (error) {
+    await rm(fresh, { recursive: true, force: true }).catch(() => undefined);
+    throw error instanceof NibbleflowError ? error : asDiskError(error, join(out, MANIFEST_FILE));
+  }
+}
+
+/** True when every file that the folder's manifest lists is there with its digest. */
+export async function isIntact(out: string): Promise<boolean> {
+  const manifest = await ownManifest(out);
+  if (manifest === undefined) return false;
+  for (const [path, { digest }] of Object.entries(manifest.files)) {
+    const found = await digestOfFile(join(out, ...path.split('/'))).catch(() => undefined);
+    if (found !== digest) return false;
+  }
+  return true;
+}
+
+/** The manifest of a folder that nibbleflow wrote; undefined for any other. */
+export async function ownManifest(out: string): Promise<z.infer<typeof ownManifestSchema> | undefined> {
+  const text = await readFile(join(out, MANIFEST_FILE), 'utf8').catch(() => undefined);
+  if (text === undefined) return undefined;
+  try {
+    return ownManifestSchema.safeParse(JSON.parse(text)).data;
+  } catch {
+    return undefined;
+  }
+}
+
+async function refuseForeign(out: string): Promise<void> {
+  const found = await stat(out).catch(() => undefined);
+  if (found === undefined) return;
+  const isEmpty = found.isDirectory() && (await readdir(out)).length === 0;
+  if (isEmpty || (await ownManifest(out)) !== undefined) return;
+  const what = found.isDirectory()
+    ? 'the output folder holds files that nibbleflow did not write'
+    : 'the output is a file';
+  throw new NibbleflowError('OutputNotWritable', what, {
+    where: out,
+    fix: 'Choose another folder with --out, or empty this one.',
+  });
+}
+
+async function moved(from: string, to: string): Promise<boolean> {
+  return rename(from, to).then(
+    () => true,
+    (error: NodeJS.ErrnoException) => {
+      if (error.code === 'ENOENT') return false;
+      throw error;
+    },
+  );
+}

@@ -1,0 +1,101 @@
+import { join } from 'node:path';
+import { type Activities, type RenderReportResult, renderReportInputSchema } from '../contracts/activities.js';
+import type { ArtifactRef } from '../contracts/artifact.js';
+import type { RunSummary } from '../contracts/run-summary.js';
+import { renderModelCard } from '../evaluation/report/model-card.js';
+import { renderReport } from '../evaluation/report/render-report.js';
+import type { RoledScores } from '../evaluation/report/score-columns.js';
+import { isIntact, type OutputFile, ownManifest, publishFolder } from './output-folder.js';
+import { packageVersion } from './package-file.js';
+import { needed, type ReportInput, reportData } from './report-data.js';
+import { type ActivityDeps, runStage, type StageContext } from './stage-frame.js';
+import { loadManifest } from './stored-pipeline.js';
+
+const REPORT_FILE = 'report.html';
+
+/** Writes the output folder: the shipped model files, a model card, the manifest, the report and sample pictures. */
+export function createRenderReport(deps: ActivityDeps): Activities['renderReport'] {
+  return (rawInput) =>
+    runStage(
+      deps,
+      {
+        stage: 'report',
+        version: 1,
+        input: renderReportInputSchema,
+        // Run ids and stage times differ between runs of the same thing; what they made does not.
+        key: ({ spec, artifacts }) => ({ ...spec, source: '', artifacts }),
+        stillValid: (input, result: RenderReportResult) => isPublished(input.spec.out, result),
+      },
+      rawInput,
+      ({ summary, ...input }, context) =>
+        publish({ ...input, summary: summary as RunSummary, facts: deps.facts }, context),
+    );
+}
+
+/** The folder is whole, and it is this result's: its report is the one that was made. */
+async function isPublished(out: string, result: RenderReportResult): Promise<boolean> {
+  const manifest = await ownManifest(out);
+  return manifest?.files[REPORT_FILE]?.digest === result.reportRef.digest && (await isIntact(out));
+}
+
+async function publish(
+  input: ReportInput,
+  context: StageContext,
+): Promise<Omit<RenderReportResult, 'reused' | 'seconds'>> {
+  const { store } = context;
+  const { spec, artifacts } = input;
+  const { data, samples, evaluations } = await reportData(store, input);
+  const put = (text: string): Promise<ArtifactRef> => store.put('file', new TextEncoder().encode(text));
+  const shipped = await loadManifest(store, needed(artifacts, 'convert.pipeline'));
+  const reportRef = await store.put('report', new TextEncoder().encode(renderReport(data)));
+  const files: OutputFile[] = [
+    ...shipped.files,
+    { path: 'README.md', ref: await put(renderModelCard(data)) },
+    { path: REPORT_FILE, ref: reportRef },
+    ...(samples === null ? [] : [{ path: 'samples.png', ref: await store.put('file', samples) }]),
+  ];
+  await context.breathe();
+  await publishFolder(store, spec.out, files, manifestOf(input, files, evaluations));
+  const bytes = files.reduce((sum, { ref }) => sum + ref.sizeBytes, 0);
+  return {
+    out: spec.out,
+    report: join(spec.out, REPORT_FILE),
+    reportRef,
+    summary: `${files.length + 1} files, ${(bytes / 1e6).toFixed(1)} MB, with report and model card`,
+  };
+}
+
+/** What went in, what was done to it, what came out; the folder's manifest.json. No times, no host names. */
+function manifestOf(
+  { spec, workflowId, runId, artifacts, facts }: ReportInput,
+  files: readonly OutputFile[],
+  evaluations: readonly RoledScores[],
+): unknown {
+  const { recipe, compute, pipelineName, sourceDigest, prompts } = spec;
+  const short = ({ digest, sizeBytes }: ArtifactRef) => ({ digest, sizeBytes });
+  return {
+    generator: 'nibbleflow',
+    schemaVersion: 1,
+    input: { pipeline: pipelineName, digest: sourceDigest, prompts: prompts?.digest ?? null },
+    recipe,
+    compute,
+    seeds: {
+      calibration: recipe.calibration.seed,
+      finetuning: recipe.finetuning.seed,
+      evaluation: recipe.evaluation.seed,
+    },
+    versions: { nibbleflow: packageVersion(), node: process.version, ...facts },
+    run: { workflowId, runId },
+    artifacts: Object.fromEntries(Object.entries(artifacts).map(([name, ref]) => [name, short(ref)])),
+    scores: evaluations.map(({ role, scores }) => ({
+      role,
+      label: scores.label,
+      samples: scores.samples,
+      arithmetic: scores.arithmetic,
+      latentSqnrDb: scores.latentSqnrDb,
+      frechet: scores.frechet,
+      denoiserRelativeMse: scores.denoiserRelativeMse,
+    })),
+    files: Object.fromEntries(files.map(({ path, ref }) => [path, short(ref)])),
+  };
+}

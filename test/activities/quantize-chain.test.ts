@@ -1,0 +1,185 @@
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
+import { digestOfFile } from '../../activities/store/local-store.js';
+import type { PipelineManifest, RunSpec, StageOutcome } from '../../contracts/stages.js';
+import type { PipelineScores } from '../../evaluation/pipeline-scores.js';
+import { readSafetensors } from '../../models/tensors/safetensors.js';
+import { Bench, type Chain, runChain, tinySpec } from './run-chain.js';
+
+/** The default recipe's promise: at most a sixth of the float file. */
+const SIXTH = 6;
+
+let bench: Bench;
+let spec: RunSpec;
+let first: Chain;
+
+beforeAll(async () => {
+  bench = await Bench.open();
+  spec = await tinySpec(join(bench.folder, 'out'));
+  first = await runChain(bench, spec);
+}, 240_000);
+afterAll(() => bench.close());
+afterEach(() => vi.restoreAllMocks());
+
+const kinds = (chain: Chain) =>
+  Object.fromEntries(Object.entries(chain.artifacts).map(([name, ref]) => [name, ref.digest]));
+
+describe('the activities, one after the other', () => {
+  it('write a folder of the input’s layout whose files are what the manifest says', async () => {
+    const paths = (await readdir(spec.out, { recursive: true })).filter((path) => path.includes('.'));
+    expect(paths).toEqual(
+      expect.arrayContaining(['README.md', 'manifest.json', 'model_index.json', 'report.html', 'samples.png']),
+    );
+    const manifest = JSON.parse(await readFile(join(spec.out, 'manifest.json'), 'utf8')) as {
+      files: Record<string, { digest: string }>;
+    };
+    for (const [path, { digest }] of Object.entries(manifest.files)) {
+      expect(await digestOfFile(join(spec.out, path)), path).toBe(digest);
+    }
+    const source = (await bench.store.getJson(ref('import.pipeline'))) as PipelineManifest;
+    const models = source.files.map(({ path }) => path).filter((path) => path !== 'README.md');
+    expect(Object.keys(manifest.files)).toEqual(expect.arrayContaining(models));
+    expect(await readFile(join(spec.out, 'manifest.json'), 'utf8')).not.toContain(bench.folder);
+  });
+
+  it('change the denoiser alone, and make it at most a sixth', () => {
+    const converted = first.outcomes.convert as StageOutcome & { denoiserBytes: number; floatDenoiserBytes: number };
+    expect(converted.floatDenoiserBytes / converted.denoiserBytes).toBeGreaterThanOrEqual(SIXTH);
+  });
+
+  it('score the floor and the shipped folder against the same float pictures', async () => {
+    const floor = (await bench.store.getJson(ref('evaluate-floor.scores'))) as PipelineScores;
+    const shipped = (await bench.store.getJson(ref('evaluate.scores'))) as PipelineScores;
+    expect(floor).toMatchObject({ arithmetic: 'float', denoiserRelativeMse: null, layers: null });
+    expect(shipped).toMatchObject({ arithmetic: 'shipped', samples: 10 });
+    expect(shipped.frechet.floatToReference).toBe(floor.frechet.floatToReference);
+    expect(shipped.frechet.referenceCount).toBe(1640);
+    expect(shipped.psnrDb).toHaveLength(10);
+    expect(shipped.layers?.length).toBe(103);
+    for (const { name, error } of shipped.layers ?? []) expect(error, name).toBeGreaterThan(0);
+    expect(shipped.layerTimesteps?.timesteps).toHaveLength(3);
+    const pictures = async (name: string) => readSafetensors(await bench.store.get(ref(name))).tensors.get('float');
+    expect(await pictures('evaluate.images')).toEqual(await pictures('evaluate-floor.images'));
+  });
+
+  it('keep calibration and evaluation prompts apart', async () => {
+    const prompts = (await bench.store.getJson(ref('import.prompts'))) as Record<string, string[]>;
+    expect(prompts.calibration).toHaveLength(4);
+    expect(prompts.evaluation).toHaveLength(10);
+    expect(prompts.calibration?.filter((text) => prompts.evaluation?.includes(text))).toEqual([]);
+  });
+
+  it('reuse every stage the second time, and only publish again when the folder is gone', async () => {
+    const second = await runChain(bench, spec);
+    expect(Object.values(second.outcomes).every(({ reused }) => reused)).toBe(true);
+    await rm(spec.out, { recursive: true });
+    const third = await runChain(bench, spec);
+    expect(
+      Object.entries(third.outcomes)
+        .filter(([, { reused }]) => !reused)
+        .map(([id]) => id),
+    ).toEqual(['report']);
+    expect(kinds(third)).toMatchObject({ 'convert.pipeline': ref('convert.pipeline').digest });
+    expect(await readdir(spec.out)).toContain('manifest.json');
+    expect(await readdir(join(bench.store.folder, 'checkpoints'))).toEqual([]);
+  });
+
+  it('give the same digests from an empty store, interrupted at a checkpoint in sampling, finetuning and evaluation', async () => {
+    const other = await Bench.open();
+    try {
+      hurry();
+      const failures: unknown[] = [];
+      const chain = await runChain(other, { ...spec, out: join(other.folder, 'out') }, async (id, run) => {
+        if (!['sample', 'finetune', 'evaluate'].includes(id)) return run();
+        failures.push(await other.interrupted(run));
+        return run();
+      });
+      expect(failures.map(String)).toEqual(new Array(3).fill('Error: interrupted by the test'));
+      const { 'report.reportRef': _one, ...made } = kinds(chain);
+      const { 'report.reportRef': _two, ...expected } = kinds(first);
+      expect(made).toEqual(expected);
+      expect(await readdir(join(other.store.folder, 'checkpoints'))).toEqual([]);
+    } finally {
+      await other.close();
+    }
+  }, 240_000);
+});
+
+describe('ranges by timestep', () => {
+  it('are observed at every kept timestep, also when interrupted, and become tables', async () => {
+    const { recipe } = await tinySpec(spec.out, { activations: { ranges: 'timestep' } });
+    const { activities, store } = bench;
+    const { compute } = spec;
+    const [pipeline, prompts, graph] = [ref('import.pipeline'), ref('import.prompts'), ref('transform.graph')];
+    const { plan } = await activities.planQuantization({ pipeline, prompts, recipe });
+    const { calibration } = await activities.sampleTrajectories({ pipeline, prompts, recipe, compute });
+    const observe = () => activities.observeActivations({ graph, plan, calibration, recipe, compute });
+    hurry();
+    expect(String(await bench.interrupted(observe))).toBe('Error: interrupted by the test');
+    const { stats } = await observe();
+    const { tensors, metadata } = readSafetensors(await store.get(stats));
+    expect(JSON.parse(metadata.timesteps ?? '[]')).toHaveLength(3);
+    const counts = [...tensors].filter(([name]) => name.endsWith('.count'));
+    expect(counts.length).toBeGreaterThan(80);
+    const sample = tensors.get('sample.count');
+    // 4 trajectories, 2 branches, 12 × 16 × 16 values: each once, although the stage was interrupted.
+    expect(Array.from(sample?.data ?? [], Number)).toEqual(new Array(3).fill(4 * 2 * 12 * 16 * 16));
+    const { parameters } = await activities.roundWeights({ graph, plan, stats, recipe });
+    const rounded = readSafetensors(await store.get(parameters)).tensors;
+    const tables = [...rounded].filter(([name]) => name.startsWith('activations/') && name.endsWith('/scale'));
+    expect(tables.length).toBeGreaterThan(80);
+    expect(new Set(tables.map(([, { dims }]) => dims.join()))).toEqual(new Set(['3']));
+  });
+});
+
+describe('what is refused', () => {
+  it('a folder that changed since the run was started', async () => {
+    const changed = { ...spec, sourceDigest: 'f'.repeat(64) };
+    await expect(bench.activities.importPipeline({ spec: changed })).rejects.toMatchObject({ type: 'InvalidModel' });
+  });
+
+  it('calibration on the seed that is evaluated', async () => {
+    const { recipe } = await tinySpec(spec.out, { calibration: { trajectories: 4, timesteps: 3, seed: 1000 } });
+    const input = { pipeline: ref('import.pipeline'), prompts: ref('import.prompts'), recipe };
+    await expect(bench.activities.planQuantization(input)).rejects.toMatchObject({ type: 'InvalidRecipe' });
+  });
+
+  it('prompts that are both calibrated on and evaluated', async () => {
+    const prompts = await bench.store.putJson('file', { calibration: ['a  Cat'], evaluation: ['a cat'] });
+    const input = { pipeline: ref('import.pipeline'), prompts, recipe: spec.recipe };
+    await expect(bench.activities.planQuantization(input)).rejects.toThrow(/both calibrated on and evaluated/);
+  });
+
+  it('an output folder with somebody else’s files, which are left as they are', async () => {
+    const out = join(bench.folder, 'theirs');
+    await mkdir(out);
+    await writeFile(join(out, 'thesis.txt'), 'mine');
+    const summary = { stages: [], validation: null, training: null };
+    const input = {
+      spec: { ...spec, out },
+      workflowId: 'test',
+      runId: 'run',
+      artifacts: { ...first.artifacts },
+      summary,
+    };
+    await expect(bench.activities.renderReport(input)).rejects.toMatchObject({ type: 'OutputNotWritable' });
+    expect(await readdir(out)).toEqual(['thesis.txt']);
+    expect((await readdir(bench.folder)).sort()).toEqual(['out', 'store', 'theirs']);
+  });
+});
+
+function ref(name: string) {
+  const found = first.artifacts[name];
+  if (found === undefined) throw new Error(`no artifact ${name}`);
+  return found;
+}
+
+/** Makes every moment the time for a checkpoint: 6 s pass whenever the clock is read. */
+function hurry(): void {
+  let now = performance.now();
+  vi.spyOn(performance, 'now').mockImplementation(() => {
+    now += 6_000;
+    return now;
+  });
+}
