@@ -30,7 +30,8 @@ import { unpackNibbles } from '../formats/pack.js';
 export function floatFromQdq(converted: Graph, shapes: Shapes): Graph {
   const graph = converted.clone();
   const rewriter = new Rewriter(graph, shapes);
-  for (const node of [...graph.nodes]) rewriter.rewrite(node);
+  for (const node of converted.nodes) rewriter.rewrite(node);
+  rewriter.connect();
   graph.removeNodes(graph.nodes.filter(({ opType }) => opType === 'QuantizeLinear' || opType === 'DequantizeLinear'));
   graph.valueInfos.clear();
   sortTopologically(graph);
@@ -43,6 +44,8 @@ const ROUNDING_SHIFT = 12_582_912;
 
 class Rewriter {
   private readonly emitter: NodeEmitter;
+  /** Value of the converted graph → what takes its place. */
+  private readonly replaced = new Map<string, string>();
   private readonly zeros = new Map<string, string>();
 
   constructor(
@@ -58,11 +61,21 @@ class Rewriter {
     const codes = this.graph.initializers.get(value);
     if (node.opType === 'DequantizeLinear' && codes !== undefined) this.constant(node, codes);
     else if (node.opType === 'DequantizeLinear') {
-      const spread = this.spread(node, scale, this.shapes.dimsOf(output));
-      this.graph.replaceUses(output, this.emitter.emit('Mul', [value, spread], {}, 'value'));
+      const spread = this.spread(node, this.current(scale), this.shapes.dimsOf(output));
+      this.replaced.set(output, this.emitter.emit('Mul', [this.current(value), spread], {}, 'value'));
     } else if (node.opType === 'QuantizeLinear') {
-      this.graph.replaceUses(output, this.codesOf(node));
+      this.replaced.set(output, this.codesOf(node));
     }
+  }
+
+  /** Makes every node read what took the place of its inputs; call it last. */
+  connect(): void {
+    for (const node of this.graph.nodes) node.inputs = node.inputs.map((input) => this.current(input));
+    this.graph.invalidate();
+  }
+
+  private current(name: string): string {
+    return this.replaced.get(name) ?? name;
   }
 
   private constant(node: Node, codes: Initializer): void {
@@ -75,14 +88,13 @@ class Rewriter {
     const axis = scale.dims.length === 0 ? null : intAttribute(node, 'axis', 1);
     const grid = { bits: 8, signed: true, scale, zeroPoint: null, axis, blockSize: blockSize === 0 ? null : blockSize };
     this.graph.addInitializer(initializerFromTensor(output, dequantize(codesOf(codes), codes.dims, grid)));
-    node.outputs = [];
   }
 
   /** Centred codes c, so that x̂ = c · s. */
   private codesOf(node: Node): string {
     const [value = '', scale = '', zero = ''] = node.inputs;
     const dims = this.shapes.dimsOf(value);
-    const steps = this.emitter.emit('Div', [value, this.spread(node, scale, dims)]);
+    const steps = this.emitter.emit('Div', [this.current(value), this.spread(node, this.current(scale), dims)]);
     const { min, max } = codeRange(this.gridOf(node));
     const shift = this.emitter.scalar(ROUNDING_SHIFT);
     let clamped: string;
@@ -104,7 +116,7 @@ class Rewriter {
     return found;
   }
 
-  /** A scale or zero point under dims that broadcast against the value's. */
+  /** A scale or zero point (`name`, a value of the new graph) under dims that broadcast against the value's. */
   private spread(node: Node, name: string, dims: readonly number[]): string {
     const [, scale = ''] = node.inputs;
     const own = this.shapes.dimsOf(scale);
@@ -134,12 +146,16 @@ class Rewriter {
       return this.emitter.constant(float32(table.dims, values), 'zeros');
     }
     const producer = this.graph.producerOf(name);
-    // Already rewritten: codes of a QuantizeLinear are floats by now.
-    if (producer === undefined || !(producer.opType in PASSED)) return name;
+    if (producer === undefined || !(producer.opType in PASSED)) return this.current(name);
     const [source = '', ...rest] = producer.inputs;
     const float = this.floatZero(source);
     if (producer.opType === 'Cast') return float;
-    return this.emitter.emit(producer.opType, [float, ...rest], Object.fromEntries(producer.attributes), 'zero');
+    return this.emitter.emit(
+      producer.opType,
+      [float, ...rest.map((input) => this.current(input))],
+      Object.fromEntries(producer.attributes),
+      'zero',
+    );
   }
 }
 
