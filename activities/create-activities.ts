@@ -5,6 +5,7 @@ import type { ActivityDeps } from './stage-frame.js';
 export type ActivityFactories = { readonly [Name in keyof Activities]: (deps: ActivityDeps) => Activities[Name] };
 
 /** The activities of a worker, each with the same store, engines and policies. */
-export function createActivities(deps: ActivityDeps, factories: Partial<ActivityFactories>): Partial<Activities> {
-  return Object.fromEntries(Object.entries(factories).map(([name, create]) => [name, create(deps)]));
+export function createActivities(deps: ActivityDeps, factories: ActivityFactories): Activities {
+  const made = Object.entries(factories).map(([name, create]) => [name, create(deps)]);
+  return Object.fromEntries(made) as unknown as Activities;
 }

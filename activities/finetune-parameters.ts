@@ -9,7 +9,11 @@ import {
   type FinetuneResult,
   finetuneParameters,
 } from '../quantization/finetuning/finetune-parameters.js';
-import { checkpointFromState, stateFromCheckpoint } from '../quantization/finetuning/finetuning-state.js';
+import {
+  checkpointFromState,
+  type FinetuningState,
+  stateFromCheckpoint,
+} from '../quantization/finetuning/finetuning-state.js';
 import { planningInputs } from '../quantization/plan-denoiser.js';
 import { tensorsFromParameters } from '../quantization/quantized-parameters.js';
 import { CheckpointPace } from './checkpoint-pace.js';
@@ -58,25 +62,35 @@ export function createFinetuneParameters(deps: ActivityDeps): Activities['finetu
 
 async function tune(options: FinetuneOptions, context: StageContext): Promise<FinetuneResult> {
   const saved = await context.checkpoint.load();
+  const from = saved === undefined ? undefined : resumed(saved);
+  if (from !== undefined) context.progress({ ...from.at, unit: 'steps', resumedAt: from.at.done });
   const pace = new CheckpointPace(performance.now());
   return finetuneParameters({
     ...options,
-    ...(saved === undefined ? {} : { resume: resumed(saved) }),
+    ...(from === undefined ? {} : { resume: from.state }),
     onStep: async ({ phase, done, total, loss, validation }, snapshot) => {
       const note = `${phase}: loss ${loss.toPrecision(3)}, held-back error ${percent(validation)}`;
       context.progress({ done, total, unit: 'steps', note });
       await context.breathe();
       if (!pace.isDue(performance.now())) return;
       const { tensors, metadata } = checkpointFromState(await snapshot());
-      await context.checkpoint.save(writeSafetensors(tensors, metadata));
+      const at: Position = { done, total };
+      await context.checkpoint.save(writeSafetensors(tensors, { ...metadata, at: JSON.stringify(at) }));
       pace.saved(performance.now());
     },
   });
 }
 
-function resumed(bytes: Uint8Array): ReturnType<typeof stateFromCheckpoint> {
+/** Steps, as progress counts them. */
+interface Position {
+  readonly done: number;
+  readonly total: number;
+}
+
+function resumed(bytes: Uint8Array): { state: FinetuningState; at: Position } {
   const { tensors, metadata } = readSafetensors(bytes);
-  return stateFromCheckpoint(tensors, metadata);
+  const at = JSON.parse(metadata.at ?? '{"done":0,"total":0}') as Position;
+  return { state: stateFromCheckpoint(tensors, metadata), at };
 }
 
 /** The curve travels with the parameters that it led to, for the report. */

@@ -81,6 +81,10 @@ async function observe(
   const saved = await context.checkpoint.load();
   const start = saved === undefined ? { observers: new ActivationObservers(), items: 0 } : resumed(saved);
   const { observers } = start;
+  const total = batches.flat().length;
+  if (saved !== undefined) {
+    context.progress({ done: start.items, total, unit: 'calls', resumedAt: start.items });
+  }
   const pace = new CheckpointPace(performance.now());
   const runnable = await executor.open(graph);
   let done = 0;
@@ -89,7 +93,7 @@ async function observe(
     // Batches of a retry may be smaller: what the checkpoint has seen ends between two of them.
     if (done <= start.items) continue;
     await observeBatch(runnable, run, items, observers);
-    context.progress({ done, total: batches.flat().length, unit: 'calls' });
+    context.progress({ done, total, unit: 'calls' });
     await context.breathe();
     if (!pace.isDue(performance.now())) continue;
     await context.checkpoint.save(serialized(observers, run.set.timesteps, done));

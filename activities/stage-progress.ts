@@ -9,12 +9,15 @@ export interface ProgressUpdate {
   readonly total: number;
   readonly unit: string;
   readonly note?: string;
+  /** Told once, by an attempt that goes on from a checkpoint. */
+  readonly resumedAt?: number;
 }
 
 /** Keeps the latest progress of a stage, with its rate and remaining time. Times are given in milliseconds. */
 export class StageProgress {
   private readonly samples: { at: number; done: number }[] = [];
   private latest: ProgressUpdate = { done: 0, total: 0, unit: '' };
+  private resumedAt: number | null = null;
   private checkpoint: ArtifactRef | null = null;
   /** When `done`, `note` or the checkpoint last changed. */
   lastChangeAt: number;
@@ -30,6 +33,7 @@ export class StageProgress {
     if (update.done !== this.latest.done || update.note !== this.latest.note) this.lastChangeAt = now;
     if (update.total !== this.latest.total || update.unit !== this.latest.unit) this.samples.length = 0;
     this.latest = update;
+    this.resumedAt = update.resumedAt ?? this.resumedAt;
     this.samples.push({ at: now, done: update.done });
     while (this.samples.length > 2 && (this.samples[0]?.at ?? now) < now - RATE_WINDOW_MS) this.samples.shift();
   }
@@ -52,6 +56,7 @@ export class StageProgress {
       rate,
       etaSeconds,
       note: (note ?? '').slice(0, 200),
+      resumedAt: this.resumedAt,
       checkpoint: this.checkpoint,
     };
   }

@@ -11,6 +11,7 @@ export function progressLine(progress: RunProgress, inside: Progress | null): st
     parts.push(`${round(inside.done)}/${round(inside.total)} ${inside.unit}`);
     if (inside.rate !== null) parts.push(`${rateText(inside.rate)} ${inside.unit}/s`);
     if (inside.etaSeconds !== null) parts.push(`ETA ${durationText(inside.etaSeconds)}`);
+    if (inside.resumedAt !== null) parts.push(`went on from ${round(inside.resumedAt)}`);
     if (inside.note !== '') parts.push(inside.note);
   }
   return parts.join(' · ');

@@ -68,6 +68,8 @@ export const progressSchema = z.strictObject({
   rate: z.number().nullable(),
   etaSeconds: z.number().nullable(),
   note: z.string().max(200),
+  /** What an earlier attempt's checkpoint held, in units: this attempt goes on from there. null: from the start. */
+  resumedAt: z.number().nullable(),
   checkpoint: artifactRefSchema.nullable(),
 });
 export type Progress = z.infer<typeof progressSchema>;

@@ -32,12 +32,16 @@ export function plannedStages(spec: RunSpec): PlannedStage[] {
     { id: 'evaluate-floor', stage: 'evaluate', title: 'evaluate the noise floor: float, other seeds' },
     comparesBefore && { id: 'convert-before', stage: 'convert', title: 'convert the unfinetuned pipeline' },
     comparesBefore && { id: 'evaluate-before', stage: 'evaluate', title: 'evaluate before finetuning' },
-    finetunes && { id: 'finetune', stage: 'finetune', title: `finetune in ${recipe.finetuning.phases.length} phases` },
+    finetunes && { id: 'finetune', stage: 'finetune', title: finetuneTitle(recipe.finetuning.phases.length) },
     { id: 'convert', stage: 'convert', title: 'convert to QuantizeLinear/DequantizeLinear' },
     { id: 'evaluate', stage: 'evaluate', title: 'evaluate the shipped pipeline' },
     { id: 'report', stage: 'report', title: `write ${spec.out}` },
   ];
   return stages.filter((stage) => stage !== false);
+}
+
+function finetuneTitle(phases: number): string {
+  return `finetune in ${phases} ${phases === 1 ? 'phase' : 'phases'}`;
 }
 
 /** All stages pending. */

@@ -33,7 +33,7 @@ export class Bench {
       heartbeat: (details) => this.onHeartbeat(details),
     });
     const deps = { store, engines, policies: FAILURE_POLICIES, facts: {}, host };
-    this.activities = createActivities(deps, ACTIVITY_FACTORIES) as Activities;
+    this.activities = createActivities(deps, ACTIVITY_FACTORIES);
   }
 
   static async open(): Promise<Bench> {

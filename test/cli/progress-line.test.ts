@@ -23,6 +23,7 @@ const inside: Progress = {
   unit: 'trajectories',
   rate: 0.25,
   etaSeconds: 12,
+  resumedAt: null,
   note: 'batch 2',
   checkpoint: null,
 };
@@ -37,6 +38,10 @@ describe('the progress line', () => {
   it('leaves out what is not known, and what another stage told', () => {
     expect(progressLine(progress, null)).toBe('stage 2 of 3: sample 8 trajectories');
     expect(progressLine(progress, { ...inside, stage: 'import' })).toBe('stage 2 of 3: sample 8 trajectories');
+  });
+
+  it('says where a repeated attempt went on from', () => {
+    expect(progressLine(progress, { ...inside, resumedAt: 3 })).toContain(' · ETA 12 s · went on from 3 · batch 2');
   });
 
   it('writes durations as people do', () => {
