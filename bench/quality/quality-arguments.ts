@@ -1,0 +1,57 @@
+import { availableParallelism } from 'node:os';
+import { parseArgs } from 'node:util';
+import { NibbleflowError } from '../../contracts/errors.js';
+
+export interface QualityArguments {
+  /** Built-in names or files. */
+  readonly recipes: readonly string[];
+  /** Pictures; undefined is all of the protocol. */
+  readonly samples: number | undefined;
+  /** Stop at the rounded weights. */
+  readonly beforeOnly: boolean;
+  /** Fewer pictures: for a look while tuning, not for the record. */
+  readonly quick: boolean;
+  readonly threads: number;
+}
+
+const DEFAULT_RECIPES = ['w4a4'];
+/** A quarter of the protocol. */
+const QUICK_SAMPLES = 64;
+
+/** Reads the command line. Throws InvalidInput. */
+export function qualityArguments(argv: readonly string[]): QualityArguments {
+  const { values, positionals } = parsed(argv);
+  const quick = values.quick ?? false;
+  return {
+    recipes: positionals.length === 0 ? DEFAULT_RECIPES : positionals,
+    samples: values.samples === undefined ? (quick ? QUICK_SAMPLES : undefined) : count('--samples', values.samples),
+    beforeOnly: values['before-only'] ?? false,
+    quick,
+    threads: values.threads === undefined ? availableParallelism() : count('--threads', values.threads),
+  };
+}
+
+function parsed(argv: readonly string[]) {
+  try {
+    return parseArgs({
+      args: [...argv],
+      allowPositionals: true,
+      options: {
+        samples: { type: 'string' },
+        threads: { type: 'string' },
+        'before-only': { type: 'boolean' },
+        quick: { type: 'boolean' },
+      },
+    });
+  } catch (error) {
+    throw new NibbleflowError('InvalidInput', error instanceof Error ? error.message : String(error), {
+      fix: 'npm run bench:quality [-- recipe … --samples N --threads N --before-only --quick]',
+    });
+  }
+}
+
+function count(option: string, text: string): number {
+  const value = Number(text);
+  if (Number.isInteger(value) && value > 0) return value;
+  throw new NibbleflowError('InvalidInput', 'a positive whole number is needed', { where: `${option} ${text}` });
+}

@@ -1,0 +1,102 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { type ProtocolScores, rowOf } from '../../../bench/quality/protocol-scores.js';
+import {
+  bestFullyCovered,
+  isFullyCovered,
+  type PublishedRows,
+  publishedRowsSchema,
+  type QualityRow,
+} from '../../../bench/quality/published-rows.js';
+import { claimsOf } from '../../../bench/quality/quality-claims.js';
+import { packageRoot } from '../../../cli/package-root.js';
+
+const BASELINES = join(packageRoot(), 'bench/protocols/emoji-t2i-256/baselines.json');
+
+function scores(psnrDb: readonly number[], denoiserRelativeMse: number | null): ProtocolScores {
+  return { psnrDb, latentSqnrDb: 13, frechetToFloat: 0.5, frechetToReference: 1, denoiserRelativeMse };
+}
+
+function row(change: Partial<QualityRow> = {}): QualityRow {
+  const cost = { macsAtFourBits: 0.989, minutes: 0 };
+  return { ...rowOf('a row', scores([22, 24], 0.05), cost), ...change };
+}
+
+function published(rows: readonly QualityRow[], samples = 4): PublishedRows {
+  return { source: 'a test', samples, rows: [...rows] };
+}
+
+describe('the published rows', () => {
+  const file = publishedRowsSchema.parse(JSON.parse(readFileSync(BASELINES, 'utf8')));
+
+  it('say who measured them', () => {
+    expect(file.source).toBe('own torch implementations of the published methods, simulated quantization');
+    expect(file.samples).toBe(256);
+  });
+
+  it('have their best full-coverage row without a float branch at 23.22 dB, below rows that are excluded', () => {
+    expect(bestFullyCovered(file.rows)?.psnrDb).toBe(23.22);
+    const better = file.rows.filter(({ psnrDb }) => psnrDb > 23.22);
+    expect(better.length).toBeGreaterThanOrEqual(5);
+    expect(better.some(isFullyCovered)).toBe(false);
+  });
+});
+
+describe('full coverage', () => {
+  it('needs 98 % of the multiply-adds at four bits', () => {
+    expect(isFullyCovered(row({ macsAtFourBits: 0.98 }))).toBe(true);
+    expect(isFullyCovered(row({ macsAtFourBits: 0.979 }))).toBe(false);
+    expect(isFullyCovered(row({ macsAtFourBits: null }))).toBe(false);
+  });
+
+  it('is not given to rows with a float branch', () => {
+    expect(isFullyCovered(row({ floatBranchMacs: 0.38 }))).toBe(false);
+  });
+
+  it('has no best row where nobody has it', () => {
+    expect(bestFullyCovered([row({ macsAtFourBits: 0.2 })])).toBeUndefined();
+  });
+});
+
+describe('the claims', () => {
+  const before = scores([20, 21, 22, 23], 0.08);
+  const best = published([row({ psnrDb: 21.9 }), row({ psnrDb: 21 }), row({ psnrDb: 40, macsAtFourBits: 0.2 })]);
+  const met = (after: ProtocolScores | null, shipped = row({ psnrDb: 22.5 })) =>
+    claimsOf({ recipe: 'r', before, after, shipped }, best).map((claim) => claim.met);
+
+  it('are met by less error, better pictures and a row above the best', () => {
+    expect(met(scores([21, 22.1, 23, 23.9], 0.04))).toEqual([true, true, true]);
+  });
+
+  it('count an error ratio up to 0.6', () => {
+    expect(met(scores([21, 22.1, 23, 23.9], 0.0479))[0]).toBe(true);
+    expect(met(scores([21, 22.1, 23, 23.9], 0.0481))[0]).toBe(false);
+  });
+
+  it('are not met by an error that was not measured', () => {
+    expect(met(scores([21, 22.1, 23, 23.9], null))[0]).toBe(false);
+  });
+
+  it('ask the whole interval of the paired difference above 0, not its mean', () => {
+    // Differences 3, −1, 3, −1: mean 1, deviation 2.31, half width 3.18 · 2.31 / 2 = 3.67.
+    const noisy = claimsOf({ recipe: 'r', before, after: scores([23, 20, 25, 22], 0.04), shipped: row() }, best)[1];
+    expect(noisy?.met).toBe(false);
+    expect(noisy?.measured).toBe('+1.00 dB [−2.67, +4.67], n = 4');
+  });
+
+  it('compare what is shipped with the best row, and do not count it without coverage', () => {
+    const after = scores([21, 22.1, 23, 23.9], 0.04);
+    expect(met(after, row({ psnrDb: 21.9 }))[2]).toBe(false);
+    expect(met(after, row({ psnrDb: 30, macsAtFourBits: 0.234 }))[2]).toBe(false);
+  });
+
+  it('leave out the two about finetuning where there was none', () => {
+    expect(met(null)).toEqual([true]);
+  });
+
+  it('say when the number of pictures is not that of the published rows', () => {
+    const claims = claimsOf({ recipe: 'r', before, after: null, shipped: row() }, { ...best, samples: 256 });
+    expect(claims[0]?.measured).toContain('n = 4, not 256');
+  });
+});
