@@ -79,20 +79,29 @@ function fakeQuantize(
   return emitter.emit('Mul', [rounded(clamped(steps, zero, { min, max }, emitter), emitter), scale], {}, 'value');
 }
 
-/** Codes at which values are clamped. Without `min` nothing can be below: a dynamic range starts at the smallest value. */
+/** Codes at which values are clamped; without bounds nothing can be outside. */
 interface CodeBounds {
   readonly min?: number;
-  readonly max: number;
+  readonly max?: number;
 }
 
 function clamped(steps: string, zero: string | null, { min, max }: CodeBounds, emitter: NodeEmitter): string {
-  if (zero === null) {
-    if (min === undefined) return emitter.emit('Min', [steps, emitter.scalar(max)]);
+  if (zero === null && min !== undefined && max !== undefined) {
     return emitter.emit('Clip', [steps, emitter.scalar(min), emitter.scalar(max)]);
   }
-  const bound = (code: number): string => emitter.emit('Sub', [emitter.scalar(code), zero]);
+  const bound = (code: number): string =>
+    zero === null ? emitter.scalar(code) : emitter.emit('Sub', [emitter.scalar(code), zero]);
   const above = min === undefined ? steps : emitter.emit('Max', [steps, bound(min)]);
-  return emitter.emit('Min', [above, bound(max)]);
+  return max === undefined ? above : emitter.emit('Min', [above, bound(max)]);
+}
+
+/**
+ * Codes that a dynamic range can leave: it starts at the smallest value and ends at the largest, (max − min) / s = 2^b − 1, so
+ * rounding both ends leaves the unsigned grid only when both lie exactly halfway. Signed grids meet their upper end halfway
+ * always (|x| / s ≤ 2^(b−1) − ½) and need the clamp.
+ */
+function dynamicBounds(scheme: ActivationQuantizer['scheme']): CodeBounds {
+  return scheme.symmetric ? { max: codeRange({ bits: scheme.bits, signed: true }).max } : {};
 }
 
 function rounded(value: string, emitter: NodeEmitter): string {
@@ -104,8 +113,7 @@ function dynamicFake(quantizer: ActivationQuantizer, dims: readonly number[], em
   const range = emitDynamicRange(quantizer, dims, emitter);
   const zero =
     range.negatedMin === null ? null : rounded(emitter.emit('Div', [range.negatedMin, range.scale]), emitter);
-  const grid = codeRange({ bits: quantizer.scheme.bits, signed: quantizer.scheme.symmetric });
-  return range.restore(fakeQuantize(range.grouped, range.scale, zero, { max: grid.max }, emitter));
+  return range.restore(fakeQuantize(range.grouped, range.scale, zero, dynamicBounds(quantizer.scheme), emitter));
 }
 
 function tableFake(

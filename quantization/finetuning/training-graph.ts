@@ -17,7 +17,7 @@ import { unitsFromWeight } from './weight-units.js';
 /**
  * One graph per finetuning phase: quantized forward, loss, backward and Adam, for a fixed batch.
  *
- *   loss = w_layer · Σ_l mean((O_l − Õ_l)²) + w_output · mean((ε − ε̃)²) + w_guided · mean(r_t · (ε_g − ε̃_g)²)
+ *   loss = w_layer · mean_l ( mean((O_l − Õ_l)²) / mean(O_l²) ) + w_output · mean((ε − ε̃)²) + w_guided · mean(r_t · (ε_g − ε̃_g)²)
  *
  * over the outputs O_l of the trained layers (QuEST, Wang et al., ICCV 2025, eq. 7–9), O_l and ε from the float model. Float
  * layer outputs come from a float copy of the graph inside the same run; without a layer loss ε is an input instead.
@@ -138,9 +138,10 @@ export function buildTrainingGraph(spec: TrainingGraphSpec): TrainingGraph {
     );
   }
   if (spec.layerLossWeight > 0) {
+    const share = spec.layerLossWeight / Math.max(1, trained.length);
     for (const layer of trained) {
-      const error = meanSquare(emitter.at('loss'), layer.output, `${TEACHER}${layer.output}`);
-      losses.push(scaled(emitter, error, spec.layerLossWeight));
+      const error = relativeSquare(emitter.at('loss'), layer.output, `${TEACHER}${layer.output}`);
+      losses.push(scaled(emitter, error, share));
     }
   }
   const loss = emitter.at('loss').emit('Sum', losses, {}, 'total');
@@ -203,6 +204,13 @@ function guidedSquare(
   const guided = emitter.emit('Add', [part(0, half, 1 - guidance), part(half, rows, guidance)]);
   const square = emitter.emit('Mul', [emitter.emit('Mul', [guided, guided]), TRAINING_INPUTS.rowWeight]);
   return emitter.emit('ReduceMean', [square], { keepdims: attribute.int(0) });
+}
+
+/** mean((O − Õ)²) / mean(O²): layers of every magnitude count alike. */
+function relativeSquare(emitter: NodeEmitter, value: string, target: string): string {
+  const energy = emitter.emit('Mul', [target, target]);
+  const mean = emitter.emit('ReduceMean', [energy], { keepdims: attribute.int(0) });
+  return emitter.emit('Div', [meanSquare(emitter, value, target), mean]);
 }
 
 function scaled(emitter: NodeEmitter, value: string, weight: number): string {
