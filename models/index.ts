@@ -1,0 +1,28 @@
+/** Public entry point `nibbleflow/models`: tensors, ONNX graphs, autodiff, pipelines, samplers. */
+export { type AdamParameter, appendAdam } from './autodiff/adam.js';
+export { buildBackward, unsupportedOperators } from './autodiff/build-backward.js';
+export { makeTrainable } from './autodiff/trainable-inputs.js';
+export type { Device, Executor, Feeds, ModelFile, OpenOptions, Resident, Runnable } from './executor.js';
+export { checkModel } from './onnx/check-model.js';
+export type { ExternalReader } from './onnx/external-data.js';
+export { foldConstants } from './onnx/fold-constants.js';
+export { attribute, Graph, type Initializer, type Node, node, type ValueInfo } from './onnx/graph.js';
+export { multiplyAdds } from './onnx/macs.js';
+export { modelChunks, readModel, writeModel } from './onnx/model-proto.js';
+export { inferShapes, type Shapes } from './onnx/shape-inference.js';
+export { distinctBindings } from './onnx/simplify/distinct-bindings.js';
+export { simplifyGraph } from './onnx/simplify.js';
+export { upgradeOpset } from './onnx/upgrade-opset.js';
+export { decodeLatents } from './pipelines/decode-latents.js';
+export { encodePrompts } from './pipelines/encode-prompts.js';
+export type { Denoiser, Pipeline } from './pipelines/pipeline.js';
+export type { PipelineFiles } from './pipelines/pipeline-files.js';
+export { readPipeline } from './pipelines/read-pipeline.js';
+export { sampleLatents } from './pipelines/sample-latents.js';
+export { createTokenizer } from './pipelines/tokenize.js';
+export { createSampler, SUPPORTED_SCHEDULERS } from './samplers/create-sampler.js';
+export type { Sampler } from './samplers/sampler.js';
+export { npyFromTensor, tensorFromNpy } from './tensors/npy.js';
+export { gaussianRows, gaussianTensor, permutation, uniforms } from './tensors/random.js';
+export { readSafetensors, writeSafetensors } from './tensors/safetensors.js';
+export { type ElementType, type Float32Tensor, float32, int64, type Tensor, tensor } from './tensors/tensor.js';
