@@ -63,7 +63,10 @@ export function createFinetuneParameters(deps: ActivityDeps): Activities['finetu
 async function tune(options: FinetuneOptions, context: StageContext): Promise<FinetuneResult> {
   const saved = await context.checkpoint.load();
   const from = saved === undefined ? undefined : resumed(saved);
-  if (from !== undefined) context.progress({ ...from.at, unit: 'steps', resumedAt: from.at.done });
+  const note = 'building the training graph, measuring the held-back error';
+  const at = from?.at ?? { done: 0, total: options.settings.phases.reduce((sum, { steps }) => sum + steps, 0) };
+  context.progress({ ...at, unit: 'steps', note, ...(from === undefined ? {} : { resumedAt: at.done }) });
+  await context.breathe();
   const pace = new CheckpointPace(performance.now());
   return finetuneParameters({
     ...options,

@@ -74,7 +74,10 @@ export async function ownManifest(out: string): Promise<z.infer<typeof ownManife
   }
 }
 
-async function refuseForeign(out: string): Promise<void> {
+/**
+ * Throws OutputNotWritable when the folder holds anything that is not an output of ours, which publishing would replace.
+ */
+export async function refuseForeign(out: string): Promise<void> {
   const found = await stat(out).catch(() => undefined);
   if (found === undefined) return;
   const isEmpty = found.isDirectory() && (await readdir(out)).length === 0;

@@ -1,3 +1,4 @@
+import { refuseForeign } from '../activities/output-folder.js';
 import type { ExitCode } from '../contracts/errors.js';
 import { withServer } from './command-context.js';
 import { print, printEvent, say } from './console-output.js';
@@ -13,6 +14,7 @@ export async function startRun(folder: string, options: RunOptions): Promise<Exi
   const { recipe, set: settings, out, device, threads } = options;
   const request = { folder, recipe, settings, out, device, threads };
   const spec = await prepareRun(request, await loadConfig(cwd), cwd);
+  await refuseForeign(spec.out);
   return withServer(async ({ client, services, loaded }) => {
     const run = await submitRun(client, services, spec, loaded);
     say(`${run.attached ? 'Already running' : 'Started'} ${run.workflowId}`);

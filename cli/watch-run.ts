@@ -43,10 +43,7 @@ export async function watchRun(handle: WorkflowHandle, format: OutputFormat): Pr
     }
     view.keep('Cancelling the run…');
     await handle.cancel();
-    return await finished.catch((error: unknown) => {
-      if (error instanceof RunFailedError && error.end.state === 'cancelled') return { state: 'cancelled' as const };
-      throw error;
-    });
+    return await finished;
   } finally {
     ended.abort();
     interruption.dispose();
@@ -60,6 +57,7 @@ async function resultOf(handle: WorkflowHandle): Promise<WatchEnd> {
     return { state: 'finished', summary: (await handle.result()) as RunSummary };
   } catch (error) {
     const end = runEndOf(error);
+    if (end?.state === 'cancelled') return { state: 'cancelled' };
     throw end === undefined ? error : new RunFailedError(end, handle.workflowId);
   }
 }
