@@ -3,7 +3,7 @@ import {
   type FinetuneParametersResult,
   finetuneParametersInputSchema,
 } from '../contracts/activities.js';
-import { readSafetensors, writeSafetensors } from '../models/tensors/safetensors.js';
+import { readSafetensors, safetensorsChunks, writeSafetensors } from '../models/tensors/safetensors.js';
 import {
   type FinetuneOptions,
   type FinetuneResult,
@@ -78,7 +78,7 @@ async function tune(options: FinetuneOptions, context: StageContext): Promise<Fi
       if (!pace.isDue(performance.now())) return;
       const { tensors, metadata } = checkpointFromState(await snapshot());
       const at: Position = { done, total };
-      await context.checkpoint.save(writeSafetensors(tensors, { ...metadata, at: JSON.stringify(at) }));
+      await context.checkpoint.save([...safetensorsChunks(tensors, { ...metadata, at: JSON.stringify(at) })]);
       pace.saved(performance.now());
     },
   });

@@ -12,8 +12,15 @@ import { type SampleLatentsOptions, sampleLatents } from '../models/pipelines/sa
 import { startNoise, stepNoiseSeeds } from '../models/pipelines/start-noise.js';
 import { createSampler } from '../models/samplers/create-sampler.js';
 import type { Sampler } from '../models/samplers/sampler.js';
-import { writeSafetensors } from '../models/tensors/safetensors.js';
-import { asFloat32, concatRows, type Float32Tensor, sliceRows, type Tensor } from '../models/tensors/tensor.js';
+import { safetensorsChunks } from '../models/tensors/safetensors.js';
+import {
+  asFloat32,
+  elementCount,
+  type Float32Tensor,
+  float32,
+  sliceRows,
+  type Tensor,
+} from '../models/tensors/tensor.js';
 import { tensorsFromCalibration } from '../quantization/calibration/calibration-set.js';
 import { sampleCalibration } from '../quantization/calibration/sample-calibration.js';
 import { measureStepWeights } from '../quantization/calibration/step-weights.js';
@@ -54,10 +61,8 @@ export function createSampleTrajectories(deps: ActivityDeps): Activities['sample
         const texts = (await loadPrompts(context.store, input.prompts)).calibration;
         const run = new TrajectoryRun(context, pipeline, texts, input.recipe);
         const { tensors, kept } = await context.withEngine(input.compute, (executor) => run.sample(executor));
-        const calibration = await context.store.put(
-          'calibration',
-          writeSafetensors(tensors, { denoiser: JSON.stringify(described(pipeline.denoiser)) }),
-        );
+        const metadata = { denoiser: JSON.stringify(described(pipeline.denoiser)) };
+        const calibration = await context.store.putStream('calibration', safetensorsChunks(tensors, metadata));
         await run.checkpoints.remove();
         return {
           calibration,
@@ -86,6 +91,27 @@ interface TrajectoryBatch {
   readonly kept: readonly number[];
 }
 
+/** Collects batches of rows into one tensor that exists once. */
+class RowCollector {
+  private dims: readonly number[] = [];
+  private data = new Float32Array(0);
+
+  constructor(private readonly rows: number) {}
+
+  put(first: number, batch: Float32Tensor): void {
+    const size = elementCount(batch.dims.slice(1));
+    if (this.dims.length === 0) {
+      this.dims = [this.rows, ...batch.dims.slice(1)];
+      this.data = new Float32Array(this.rows * size);
+    }
+    this.data.set(batch.data, first * size);
+  }
+
+  whole(): Float32Tensor {
+    return float32(this.dims, this.data);
+  }
+}
+
 class TrajectoryRun {
   readonly checkpoints: BatchCheckpoints;
   private readonly batch: number;
@@ -106,8 +132,8 @@ class TrajectoryRun {
     const kept = chooseTimesteps(sampler.timesteps, settings.calibration.timesteps);
     const conditions = await encodeConditions(executor, pipeline, texts, settings.sampling.guidance);
     const denoiser = await openComponent(executor, pipeline.files, pipeline.denoiser);
-    const samples: Float32Tensor[] = [];
-    const outputs: Float32Tensor[] = [];
+    const samples = new RowCollector(texts.length);
+    const outputs = new RowCollector(texts.length);
     for (let first = 0; first < texts.length; first += this.batch) {
       const index = first / this.batch;
       const end = Math.min(texts.length, first + this.batch);
@@ -117,14 +143,14 @@ class TrajectoryRun {
         made = new Map<string, Tensor>(Object.entries(found));
         await this.checkpoints.save(index, made);
       }
-      samples.push(asFloat32(made.get('samples') as Tensor));
-      outputs.push(asFloat32(made.get('outputs') as Tensor));
+      samples.put(first, asFloat32(made.get('samples') as Tensor));
+      outputs.put(first, asFloat32(made.get('outputs') as Tensor));
       this.report(end);
     }
     const set = {
       timesteps: kept.map((step) => sampler.timesteps[step] ?? 0),
-      samples: concatRows(samples),
-      outputs: concatRows(outputs),
+      samples: samples.whole(),
+      outputs: outputs.whole(),
       stepWeights: await this.stepWeights({ conditions, sampler, denoiser, kept }),
       ...conditions,
     };

@@ -64,7 +64,7 @@ export interface StageContext {
   readonly checkpoint: {
     /** The last checkpoint of an unfinished attempt with the same inputs, parameters and stage version. */
     load(): Promise<Uint8Array | undefined>;
-    save(bytes: Uint8Array): Promise<void>;
+    save(bytes: Uint8Array | readonly Uint8Array[]): Promise<void>;
   };
   /** A warm engine for this stage alone; killed when the stage fails or is cancelled. */
   withEngine<T>(compute: Compute, work: (executor: EngineExecutor) => Promise<T>): Promise<T>;

@@ -12,12 +12,16 @@ import type { LocalStore } from './local-store.js';
 export class Checkpoints {
   constructor(private readonly store: LocalStore) {}
 
-  /** Replaces the stage's checkpoint (atomic); returns a pointer for heartbeats. */
-  async save(key: string, fingerprint: string, bytes: Uint8Array): Promise<ArtifactRef> {
-    const digest = createHash('sha256').update(bytes).digest('hex');
-    const header = { fingerprint, digest, sizeBytes: bytes.byteLength };
-    await atomicWrite(this.path(key), [new TextEncoder().encode(`${JSON.stringify(header)}\n`), bytes]);
-    return { kind: 'checkpoint', digest, sizeBytes: bytes.byteLength };
+  /** Replaces the stage's checkpoint (atomic); returns a pointer for heartbeats. Chunks are written without joining them. */
+  async save(key: string, fingerprint: string, bytes: Uint8Array | readonly Uint8Array[]): Promise<ArtifactRef> {
+    const chunks = bytes instanceof Uint8Array ? [bytes] : bytes;
+    const hash = createHash('sha256');
+    for (const chunk of chunks) hash.update(chunk);
+    const digest = hash.digest('hex');
+    const sizeBytes = chunks.reduce((sum, chunk) => sum + chunk.byteLength, 0);
+    const header = new TextEncoder().encode(`${JSON.stringify({ fingerprint, digest, sizeBytes })}\n`);
+    await atomicWrite(this.path(key), [header, ...chunks]);
+    return { kind: 'checkpoint', digest, sizeBytes };
   }
 
   /** The bytes of the last whole checkpoint with this fingerprint, or undefined. */

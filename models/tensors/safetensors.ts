@@ -53,11 +53,14 @@ export function readSafetensors(bytes: Uint8Array): Safetensors {
   return { tensors, metadata };
 }
 
-/** Writes tensors and string metadata. Equal contents give equal bytes, whatever the order of the maps. */
-export function writeSafetensors(
+/**
+ * A safetensors file piece by piece: the header, then the bytes of each tensor as they are, without a copy. Tensors are
+ * ordered by element size, then name, so that equal contents give equal bytes.
+ */
+export function* safetensorsChunks(
   tensors: ReadonlyMap<string, Tensor>,
   metadata: Readonly<Record<string, string>> = {},
-): Uint8Array {
+): Generator<Uint8Array> {
   const entries = [...tensors].sort(
     ([nameA, a], [nameB, b]) => elementSizeBytes(b.type) - elementSizeBytes(a.type) || compare(nameA, nameB),
   );
@@ -72,14 +75,24 @@ export function writeSafetensors(
   }
   const json = new TextEncoder().encode(JSON.stringify(header));
   const headerLength = Math.ceil(json.byteLength / HEADER_ALIGNMENT) * HEADER_ALIGNMENT;
-  const result = new Uint8Array(8 + headerLength + offset);
-  new DataView(result.buffer).setBigUint64(0, BigInt(headerLength), true);
-  result.fill(0x20, 8, 8 + headerLength);
-  result.set(json, 8);
-  let at = 8 + headerLength;
-  for (const [, value] of entries) {
-    result.set(bytesFromTensor(value), at);
-    at += value.data.byteLength;
+  const head = new Uint8Array(8 + headerLength).fill(0x20);
+  new DataView(head.buffer).setBigUint64(0, BigInt(headerLength), true);
+  head.set(json, 8);
+  yield head;
+  for (const [, value] of entries) yield bytesFromTensor(value);
+}
+
+/** The whole file of `safetensorsChunks` in one array. */
+export function writeSafetensors(
+  tensors: ReadonlyMap<string, Tensor>,
+  metadata: Readonly<Record<string, string>> = {},
+): Uint8Array {
+  const chunks = [...safetensorsChunks(tensors, metadata)];
+  const result = new Uint8Array(chunks.reduce((sum, chunk) => sum + chunk.byteLength, 0));
+  let offset = 0;
+  for (const chunk of chunks) {
+    result.set(chunk, offset);
+    offset += chunk.byteLength;
   }
   return result;
 }

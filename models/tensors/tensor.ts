@@ -51,7 +51,9 @@ export function elementCount(dims: readonly number[]): number {
 /** Wraps `data`; throws when its length does not fit `dims`. */
 export function tensor<T extends ElementType>(type: T, dims: readonly number[], data: TensorData[T]): Tensor<T> {
   if (data.length !== elementCount(dims)) {
-    throw new RangeError(`tensor of dims [${dims.join(', ')}] needs ${elementCount(dims)} elements, got ${data.length}`);
+    throw new RangeError(
+      `tensor of dims [${dims.join(', ')}] needs ${elementCount(dims)} elements, got ${data.length}`,
+    );
   }
   return { type, dims: [...dims], data };
 }
