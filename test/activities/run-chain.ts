@@ -1,6 +1,6 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ACTIVITY_FACTORIES } from '../../activities/activity-factories.js';
 import { createActivities } from '../../activities/create-activities.js';
@@ -62,7 +62,7 @@ export class Bench {
 export const ZOO = fileURLToPath(new URL('../../models/zoo/emoji-t2i', import.meta.url));
 
 /** Tiny settings: seconds instead of minutes, the same code. */
-export async function tinySpec(out: string, change: RecipeInput = {}): Promise<RunSpec> {
+export async function tinySpec(out: string, change: RecipeInput = {}, source = ZOO): Promise<RunSpec> {
   const recipe = recipeSchema.parse({
     name: 'tiny',
     sampling: { steps: 3 },
@@ -75,9 +75,9 @@ export async function tinySpec(out: string, change: RecipeInput = {}): Promise<R
     },
     ...change,
   });
-  const { digest } = await digestFolder(ZOO);
+  const { digest } = await digestFolder(source);
   const compute = { device: 'cpu' as const, threads: 1 };
-  return { source: ZOO, sourceDigest: digest, pipelineName: 'emoji-t2i', recipe, out, compute, prompts: null };
+  return { source, sourceDigest: digest, pipelineName: basename(source), recipe, out, compute, prompts: null };
 }
 
 export interface Chain {
@@ -115,9 +115,10 @@ export async function runChain(
   const evaluate = (id: string, label: string, candidate: ArtifactRef | null) =>
     stage(id, () => activities.evaluatePipeline({ reference: pipeline, candidate, label, prompts, recipe, compute }));
   await evaluate('evaluate-floor', 'noise floor', null);
-  const tuned = await stage('finetune', () =>
-    activities.finetuneParameters({ graph, plan, calibration, parameters: rounded.parameters, recipe, compute }),
-  );
+  const finetuning = { graph, plan, calibration, parameters: rounded.parameters, recipe, compute };
+  const tuned = recipe.finetuning.enabled
+    ? await stage('finetune', () => activities.finetuneParameters(finetuning))
+    : { parameters: rounded.parameters, validation: null, training: null };
   const shipped = await stage('convert', () =>
     activities.convertPipeline({ pipeline, graph, plan, parameters: tuned.parameters, recipe }),
   );
