@@ -3,7 +3,7 @@ import type { Device } from '../../models/executor.js';
 const WHERE: Readonly<Record<Device, string>> = {
   cpu: 'onnxruntime’s float32 CPU kernels, because that provider has no kernel for 4-bit activations times 4-bit weights',
   webgpu:
-    'float32 WebGPU shaders, with activation codes in clipped 8-bit integers because that provider has no 4-bit quantizer',
+    'float32 WebGPU shaders, with activation codes held in whole floats because that provider has no 4-bit quantizer',
   cuda: 'onnxruntime’s float32 CUDA kernels, because that provider has no kernel for 4-bit activations times 4-bit weights',
 };
 
