@@ -28,9 +28,11 @@ export class RunFailedError extends NibbleflowError {
     workflowId: string,
   ) {
     const failed = end.state === 'failed';
+    // A message of several lines says itself what to do.
+    const advises = failed && !end.message.includes('\n');
     super(failed ? end.kind : 'Internal', failed ? `the run failed: ${end.message}` : `the run was ${end.state}`, {
       where: workflowId,
-      fix: failed ? 'The same command continues where it failed: finished stages are reused.' : undefined,
+      fix: advises ? 'The same command continues where it failed: finished stages are reused.' : undefined,
     });
   }
 }

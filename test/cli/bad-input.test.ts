@@ -1,9 +1,16 @@
 import { cp, mkdir, mkdtemp, readdir, rm, symlink, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { create, toBinary } from '@bufbuild/protobuf';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { packageRoot } from '../../cli/package-root.js';
-import { runCli } from './run-cli.js';
+import {
+  ModelProtoSchema,
+  TensorProto_DataLocation,
+  TensorProto_DataType,
+  TensorProtoSchema,
+} from '../../models/onnx/onnx_pb.js';
+import { runCli, runCliWithoutPrivileges } from './run-cli.js';
 
 const PIPELINE = join(packageRoot(), 'models', 'zoo', 'emoji-t2i');
 let folder: string;
@@ -29,6 +36,23 @@ const quantize = (pipeline: string, ...rest: string[]): string[] => [
   ...['quantize', pipeline, '--recipe', join(folder, 'recipe.yaml')],
   ...rest,
 ];
+
+/** A denoiser of one tensor, which lies in another file. */
+function modelWithExternalData(location: string): Uint8Array {
+  const weight = create(TensorProtoSchema, {
+    name: 'weight',
+    dataType: TensorProto_DataType.FLOAT,
+    dims: [4n],
+    dataLocation: TensorProto_DataLocation.EXTERNAL,
+    externalData: [{ key: 'location', value: location }],
+  });
+  const model = create(ModelProtoSchema, {
+    irVersion: 8n,
+    opsetImport: [{ domain: '', version: 17n }],
+    graph: { name: 'external', initializer: [weight] },
+  });
+  return toBinary(ModelProtoSchema, model);
+}
 
 async function copyOfPipeline(name: string): Promise<string> {
   const copy = join(folder, name);
@@ -65,6 +89,22 @@ describe('bad input ends with one message and the documented exit code', () => {
     await expectRefusal(quantize(copy), 2, /InvalidModel[\s\S]*unet\/model\.onnx/);
   });
 
+  it('external data outside the folder, before anything is read from there', async () => {
+    const copy = await copyOfPipeline('escaping');
+    await writeFile(join(copy, 'unet', 'model.onnx'), modelWithExternalData('../../recipe.yaml'));
+    await expectRefusal(
+      quantize(copy),
+      2,
+      /InvalidModel.*"\.\.\/\.\.\/recipe\.yaml" leaves the folder[\s\S]*unet\/model\.onnx/,
+    );
+  });
+
+  it('external data that is missing', async () => {
+    const copy = await copyOfPipeline('missing-data');
+    await writeFile(join(copy, 'unet', 'model.onnx'), modelWithExternalData('gone.bin'));
+    await expectRefusal(quantize(copy), 2, /InvalidModel[\s\S]*gone\.bin/);
+  });
+
   it('a broken link in the folder', async () => {
     const copy = await copyOfPipeline('broken-link');
     await symlink(join(folder, 'nowhere'), join(copy, 'unet', 'weights.bin'));
@@ -88,6 +128,24 @@ describe('bad input ends with one message and the documented exit code', () => {
 
   it('an output below a file', () =>
     expectRefusal(quantize(PIPELINE, '--out', join(folder, 'recipe.yaml', 'out')), 3, /OutputNotWritable/));
+
+  it('an output where nobody may write', async () => {
+    const locked = join(folder, 'locked');
+    await mkdir(locked, { mode: 0o555 });
+    const args = quantize(PIPELINE, '--out', join(locked, 'out'));
+    const result = await runCliWithoutPrivileges(args, { NIBBLEFLOW_HOME: home });
+    expect(result).toMatchObject({ code: 3, stdout: '' });
+    expect(result.stderr).toMatch(/OutputNotWritable.*no permission to write in .*locked/);
+    expect(await readdir(locked)).toEqual([]);
+  });
+
+  it('an output folder with other files in it, which stay', async () => {
+    const theirs = join(folder, 'theirs');
+    await mkdir(theirs);
+    await writeFile(join(theirs, 'thesis.txt'), 'mine');
+    await expectRefusal(quantize(PIPELINE, '--out', theirs), 3, /OutputNotWritable.*did not write.*theirs/);
+    expect(await readdir(theirs)).toEqual(['thesis.txt']);
+  });
 
   it('an output inside the pipeline', () =>
     expectRefusal(quantize(PIPELINE, '--out', join(PIPELINE, 'out')), 2, /lies in the pipeline/));
