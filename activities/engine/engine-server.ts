@@ -42,6 +42,7 @@ export class EngineServer {
   private readonly sessions = new Map<number, OpenSession>();
   private readonly residents = new Map<number, OrtTensor>();
   private lastId = 0;
+  private anchor: InferenceSession | undefined;
 
   constructor(private readonly settings: ChildSettings) {}
 
@@ -79,6 +80,7 @@ export class EngineServer {
         return this.free(request.residents);
       case 'close':
         for (const session of this.sessions.keys()) await this.release(session);
+        await this.anchor?.release();
         this.residents.clear();
         return {};
     }
@@ -88,6 +90,7 @@ export class EngineServer {
     const [bytes] = blobs;
     const model = request.path !== null ? { path: request.path } : (bytes ?? new Uint8Array());
     const { device, scratch } = this.settings;
+    if (device === 'webgpu') this.anchor ??= await this.openAnchor(request);
     const placement = scratch === null ? undefined : new PlacementCheck(device, scratch);
     const session = await this.create(model, request, placement?.profilePrefix);
     try {
@@ -99,6 +102,11 @@ export class EngineServer {
     this.lastId += 1;
     this.sessions.set(this.lastId, { session, placement });
     return { session: this.lastId, inputNames: session.inputNames, outputNames: session.outputNames };
+  }
+
+  private async openAnchor(request: RequestOf<'open'>): Promise<InferenceSession> {
+    const { anchorModel } = await import('./anchor-model.js');
+    return this.create(anchorModel(), request, undefined);
   }
 
   private async create(

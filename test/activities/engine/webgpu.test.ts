@@ -1,15 +1,12 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { EngineExecutor } from '../../../activities/engine/engine-executor.js';
 import { runSelfTest } from '../../../activities/engine/self-test.js';
-import { NibbleflowError } from '../../../contracts/errors.js';
 import { gaussianTensor } from '../../../models/tensors/random.js';
 import { asFloat32, type Tensor } from '../../../models/tensors/tensor.js';
 import { convMatMulSoftmax, doubleProduct } from './models.js';
+import { missingWebgpu } from './webgpu-driver.js';
 
-/**
- * WebGPU for real. CI runs it on a software Vulkan (test/software-vulkan.sh) and fails when there is none; elsewhere a
- * machine without a driver skips it and says so.
- */
+/** WebGPU for real; see webgpu-driver.ts for machines without a driver. */
 
 /** Largest relative difference of a probability: float32 sums of 72 and 4096 products in another order, then exp. */
 const RELATIVE_TOLERANCE = 1e-3;
@@ -21,27 +18,15 @@ let missing: string | undefined;
 
 beforeAll(async () => {
   webgpu = await EngineExecutor.start({ device: 'webgpu', threads: 1 });
-  try {
-    await (await webgpu.open(convMatMulSoftmax())).release();
-  } catch (error) {
-    if (!(error instanceof NibbleflowError) || error.kind !== 'DeviceUnavailable') throw error;
-    missing = error.message;
-    process.stderr.write(
-      `\n*** WebGPU TESTS SKIPPED: ${missing}\n*** On Debian: eval "$(test/software-vulkan.sh)"\n\n`,
-    );
-  }
+  missing = await missingWebgpu(webgpu);
 });
 
 afterAll(async () => {
   await webgpu.close();
 });
 
-test('CI has a Vulkan driver', () => {
-  if (process.env.CI !== undefined) expect(missing).toBeUndefined();
-});
-
 test('convolution, matrix product and softmax run on webgpu and agree with the CPU', async (context) => {
-  if (missing !== undefined && process.env.CI === undefined) return context.skip(missing);
+  if (missing !== undefined) return context.skip(missing);
   const x = gaussianTensor(7, 0, [2, 8, 16, 16]);
   const cpu = await EngineExecutor.start({ device: 'cpu', threads: 1 });
   const expected = (await (await cpu.open(convMatMulSoftmax())).run({ x })).y as Tensor;
@@ -62,7 +47,7 @@ test('convolution, matrix product and softmax run on webgpu and agree with the C
 });
 
 test('an operator that webgpu lacks for a type is an error that names the node, not a silent run on the CPU', async (context) => {
-  if (missing !== undefined && process.env.CI === undefined) return context.skip(missing);
+  if (missing !== undefined) return context.skip(missing);
   const session = await webgpu.open(doubleProduct(64));
   const x = gaussianTensor(7, 1, [64, 64]);
   await expect(session.run({ x })).rejects.toMatchObject({
@@ -72,6 +57,6 @@ test('an operator that webgpu lacks for a type is an error that names the node, 
 });
 
 test('the self-test passes on webgpu', async (context) => {
-  if (missing !== undefined && process.env.CI === undefined) return context.skip(missing);
+  if (missing !== undefined) return context.skip(missing);
   await runSelfTest(webgpu);
 });
