@@ -48,6 +48,11 @@ export class CliHome {
     return runCli(args, this.env, this.folder);
   }
 
+  /** Runs a command, and the services it starts, with files of at most `kilobytes`: a disk that is full for large ones. */
+  runWithSmallFiles(kilobytes: number, ...args: string[]): Promise<CliResult> {
+    return runCli(args, this.env, this.folder, ['bash', '-c', `ulimit -f ${kilobytes} && exec "$@"`, 'bash']);
+  }
+
   quantizeArguments(...more: string[]): string[] {
     return ['quantize', EMOJI, '--recipe', 'recipe.json', '--out', this.out, ...THREADS, ...more];
   }
