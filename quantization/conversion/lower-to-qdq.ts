@@ -23,7 +23,7 @@ import { TimestepIndex } from './timestep-index.js';
  *   and fail on any other. Groups of 8-bit weights pass a Sum of themselves alone, which is left in place (Identity is removed
  *   and DequantizeLinear moved past a Reshape); 8-bit activations with several scales pass a Squeeze.
  * - The memory planner takes 4-bit codes for as large as 8-bit codes of the same dims, gives the latter the buffer of the
- *   former, and the upper half is written behind its end. 8-bit codes beside 4-bit ones therefore have an axis of 1 more.
+ *   former, and the upper half is written behind its end. 8-bit codes therefore have an axis of 1 more.
  *   Single-scale quantizers would be moved past Unsqueeze, so theirs comes from Expand and goes by a ReduceMax over it.
  */
 export interface QdqContext {
@@ -32,19 +32,17 @@ export interface QdqContext {
   readonly parameters: QuantizedParameters;
   /** The graph's timestep input; null when it has none. */
   readonly timestep: string | null;
-  /** Whether 8-bit activations stand beside 4-bit ones; default true, which is never wrong. */
-  readonly mixed?: boolean;
 }
 
 export function qdqLowering(context: QdqContext, emitter: NodeEmitter): Lowering {
-  const { graph, shapes, parameters, timestep, mixed = true } = context;
+  const { graph, shapes, parameters, timestep } = context;
   const index = timestep === null ? null : new TimestepIndex(emitter, timestep, parameters.timesteps);
   return {
     activation(quantizer) {
       if (quantizer.scheme.ranges === 'dynamic') return dynamicQdq(quantizer, shapes.dimsOf(quantizer.value), emitter);
       const found = parameters.activations.get(quantizer.id);
       if (found === undefined) throw new Error(`no range for quantizer ${quantizer.id} (${quantizer.value})`);
-      return tableQdq(quantizer, found, { index, mixed, dims: shapes.dimsOf(quantizer.value) }, emitter);
+      return tableQdq(quantizer, found, { index, dims: shapes.dimsOf(quantizer.value) }, emitter);
     },
     weight(layer, weight) {
       const found = parameters.weights.get(layer.name);
@@ -111,14 +109,13 @@ function dynamicQdq(quantizer: ActivationQuantizer, dims: readonly number[], emi
 
 interface TableContext {
   readonly index: TimestepIndex | null;
-  readonly mixed: boolean;
   readonly dims: readonly number[];
 }
 
 function tableQdq(
   quantizer: ActivationQuantizer,
   found: ActivationParameters,
-  { index, mixed, dims }: TableContext,
+  { index, dims }: TableContext,
   emitter: NodeEmitter,
 ): string {
   const { bits } = quantizer.scheme;
@@ -133,7 +130,7 @@ function tableQdq(
   const value = clampToGrid(quantizer.value, quantizer.scheme, across(scale), bounds, emitter);
   const spread: Record<string, Attribute> = rows === null ? {} : { axis: attribute.int(0) };
   const coded = (from: string): string => quantizeDequantize(from, { scale, zeroPoint, spread }, emitter, bits);
-  if (bits <= 4 || (rows === null && !mixed)) return coded(value);
+  if (bits <= 4) return coded(value);
   if (rows === null) {
     const lifted = emitter.emit('Expand', [value, emitter.int64s([1, ...dims.map(() => 1)])]);
     return emitter.emit('ReduceMax', [coded(lifted), emitter.int64s([0])], { keepdims: attribute.int(0) });

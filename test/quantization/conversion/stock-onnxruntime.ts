@@ -1,16 +1,19 @@
 import { InferenceSession, Tensor as OrtTensor } from 'onnxruntime-node';
 import { type Tensor, tensor } from '../../../models/tensors/tensor.js';
 
+/** What the options are; one thread, because tests share their cores (results of a kernel do not depend on it). */
+const OPTIONS = {
+  default: { intraOpNumThreads: 1 },
+  disabled: { intraOpNumThreads: 1, graphOptimizationLevel: 'disabled' },
+} as const;
+
 /** onnxruntime as anybody else would use it: default session options, or the graph exactly as written. */
 export async function runStock(
   model: Uint8Array,
   feeds: Readonly<Record<string, Tensor>>,
-  options: 'default' | 'disabled',
+  options: keyof typeof OPTIONS,
 ): Promise<Record<string, Tensor>> {
-  const session = await InferenceSession.create(
-    model,
-    options === 'default' ? {} : { graphOptimizationLevel: 'disabled' },
-  );
+  const session = await InferenceSession.create(model, OPTIONS[options]);
   try {
     const ortFeeds = Object.fromEntries(
       session.inputNames.map((name) => {

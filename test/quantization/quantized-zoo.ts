@@ -1,0 +1,83 @@
+import { readFileSync } from 'node:fs';
+import { parse } from 'yaml';
+import { type Recipe, type RecipeInput, recipeSchema } from '../../contracts/recipe.js';
+import type { Executor } from '../../models/executor.js';
+import type { Graph } from '../../models/onnx/graph.js';
+import { writeModel } from '../../models/onnx/model-proto.js';
+import { denoiserFeeds } from '../../models/pipelines/denoiser-feeds.js';
+import { gaussianTensor } from '../../models/tensors/random.js';
+import { asFloat32, type Tensor } from '../../models/tensors/tensor.js';
+import { type ActivationQuantizer, activationQuantizers } from '../../quantization/activation-quantizers.js';
+import { ActivationObservers } from '../../quantization/calibration/activation-observers.js';
+import { observationGraph, observedValues } from '../../quantization/calibration/observe-batch.js';
+import { convertDenoiser } from '../../quantization/conversion/convert-denoiser.js';
+import { type PlannedDenoiser, planDenoiser, planningInputs } from '../../quantization/plan-denoiser.js';
+import type { QuantizedParameters } from '../../quantization/quantized-parameters.js';
+import { roundParameters } from '../../quantization/rounding/round-parameters.js';
+import { zooPipeline } from '../zoo-pipeline.js';
+
+/** The zoo's denoiser on its way through a recipe, without an activity around it. */
+
+export const pipeline = zooPipeline();
+
+/** The recipe that is used when none is named, with some settings changed. */
+export function defaultRecipe(changes: Pick<RecipeInput, 'weights' | 'activations'> = {}): RecipeInput {
+  const file = new URL('../../quantization/recipes/w4a4.yaml', import.meta.url);
+  const recipe = parse(readFileSync(file, 'utf8')) as RecipeInput;
+  return {
+    ...recipe,
+    weights: { ...recipe.weights, ...changes.weights },
+    activations: { ...recipe.activations, ...changes.activations },
+  };
+}
+
+export interface PreparedZoo extends PlannedDenoiser {
+  readonly recipe: Recipe;
+  readonly quantizers: readonly ActivationQuantizer[];
+}
+
+export function prepareZoo(input: RecipeInput): PreparedZoo {
+  const recipe = recipeSchema.parse(input);
+  const planned = planDenoiser(pipeline, recipe);
+  return { ...planned, recipe, quantizers: activationQuantizers(planned.plan) };
+}
+
+/** Denoiser feeds of two random samples. */
+export function randomFeeds(timestep: number, rows = 2): Record<string, Tensor> {
+  const sample = gaussianTensor(3, timestep, [rows, 12, 16, 16]);
+  const conditioning = gaussianTensor(4, timestep, [rows, 16, 64]);
+  return { ...denoiserFeeds(pipeline.denoiser, { sample, timestep, conditioning, classLabels: null }) };
+}
+
+/** Every value in `names`, in the float denoiser. */
+export async function floatValues(
+  executor: Executor,
+  { graph }: PlannedDenoiser,
+  names: readonly string[],
+  timestep: number,
+): Promise<Record<string, Tensor>> {
+  const feeds = randomFeeds(timestep);
+  const runnable = await executor.open(writeModel(observationGraph(graph, names)));
+  const values = { ...feeds, ...(await runnable.run(feeds)) };
+  await runnable.release();
+  return values;
+}
+
+/** Round-to-nearest parameters; tables and static ranges from random samples at `timesteps`. */
+export async function randomlyCalibrated(
+  executor: Executor,
+  prepared: PreparedZoo,
+  timesteps: readonly number[],
+): Promise<QuantizedParameters> {
+  const observers = new ActivationObservers();
+  const names = observedValues(prepared.plan);
+  for (const timestep of names.length === 0 ? [] : timesteps) {
+    const values = await floatValues(executor, prepared, names, timestep);
+    for (const name of names) observers.observe(name, timestep, asFloat32(values[name] as Tensor).data);
+  }
+  return roundParameters({ graph: prepared.graph, plan: prepared.plan, observers, timesteps });
+}
+
+export function convertZoo({ graph, shapes, plan }: PlannedDenoiser, parameters: QuantizedParameters): Graph {
+  return convertDenoiser({ graph, shapes, plan, parameters, inputs: planningInputs(pipeline.denoiser) });
+}
