@@ -1,0 +1,214 @@
+import { NibbleflowError } from '../../contracts/errors.js';
+import type { FinetuningPhase } from '../../contracts/recipe.js';
+import type { Executor, Resident, Runnable } from '../../models/executor.js';
+import { writeModel } from '../../models/onnx/model-proto.js';
+import { asFloat32, type Float32Tensor, float32, zeros } from '../../models/tensors/tensor.js';
+import { branchCount, type CalibrationItem, type CalibrationSet } from '../calibration/calibration-set.js';
+import type { QuantizedParameters } from '../quantized-parameters.js';
+import type { FinetuneOptions } from './finetune-parameters.js';
+import { calibrationFeeds, trainingItems } from './finetuning-data.js';
+import type { FinetuningState } from './finetuning-state.js';
+import { mergeTrained } from './merge-trained.js';
+import { buildTrainingGraph, TRAINING_INPUTS, type Trainable, type TrainingGraph } from './training-graph.js';
+import { Validator } from './validator.js';
+
+/**
+ * One phase: a training session, a validation session, and parameters that stay in the engine. Learning rates rise for a
+ * short warm-up and fall to zero along half a cosine.
+ */
+export class PhaseRun {
+  constructor(
+    private readonly options: FinetuneOptions,
+    private readonly phase: FinetuningPhase,
+    private readonly prompts: readonly number[],
+    private readonly held: readonly CalibrationItem[],
+  ) {}
+
+  async run(start: FinetuningState): Promise<FinetuningState> {
+    const { options, phase } = this;
+    const roles = new Set(phase.layers);
+    const layers = options.plan.layers.filter((layer) => layer.weight !== null && layer.skipped === null);
+    const trained = new Set(layers.filter((layer) => roles.has(layer.role)).map((layer) => layer.name));
+    const training = this.trainingGraph(start.start, trained);
+    const runnable = await options.executor.open(writeModel(training.graph));
+    const validator = await Validator.open(options, start.start, trained, this.held);
+    const residents = await uploadAll(options.executor, training, start.live);
+    const loop = new PhaseLoop(options, phase, this.prompts, training, { runnable, validator, residents });
+    try {
+      return await loop.run(start);
+    } finally {
+      await loop.release();
+    }
+  }
+
+  private trainingGraph(parameters: QuantizedParameters, trainedLayers: ReadonlySet<string>): TrainingGraph {
+    const { graph, plan, inputs, settings, calibration } = this.options;
+    return buildTrainingGraph({
+      graph,
+      plan,
+      inputs,
+      parameters,
+      ...batchDims(calibration, settings.batchSize),
+      trainedLayers,
+      layerLossWeight: this.phase.layerLossWeight ?? settings.layerLossWeight,
+      outputLossWeight: settings.outputLossWeight,
+      guided:
+        branchCount(calibration) === 2 ? { scale: this.options.guidance, weight: settings.guidedLossWeight } : null,
+    });
+  }
+}
+
+/** Dims of a batch of calibration items. */
+export function batchDims(
+  set: CalibrationSet,
+  size: number,
+): { sampleDims: readonly number[]; conditioningDims: readonly number[] | null } {
+  return {
+    sampleDims: [size, ...set.samples.dims.slice(2)],
+    conditioningDims: set.conditioning === null ? null : [size, ...set.conditioning.dims.slice(1)],
+  };
+}
+
+interface PhaseSessions {
+  readonly runnable: Runnable;
+  readonly validator: Validator;
+  /** Parameters and moments by input name. */
+  residents: Record<string, Resident>;
+}
+
+class PhaseLoop {
+  constructor(
+    private readonly options: FinetuneOptions,
+    private readonly phase: FinetuningPhase,
+    private readonly prompts: readonly number[],
+    private readonly training: TrainingGraph,
+    private readonly sessions: PhaseSessions,
+  ) {}
+
+  async run(start: FinetuningState): Promise<FinetuningState> {
+    let state = start;
+    const { validateEvery, patience } = this.options.settings;
+    while (state.step < this.phase.steps && state.stale < patience) {
+      const loss = await this.step(state);
+      state = { ...state, step: state.step + 1, lossSum: state.lossSum + loss, lossCount: state.lossCount + 1 };
+      if (state.step % validateEvery === 0 || state.step === this.phase.steps) state = await this.validate(state);
+      await this.report(state, loss);
+    }
+    return {
+      ...state,
+      phase: state.phase + 1,
+      step: 0,
+      stepsBefore: state.stepsBefore + state.step,
+      stale: 0,
+      start: mergeTrained(this.options.plan, state.start, state.bestTrained),
+      bestTrained: new Map(),
+      live: new Map(),
+    };
+  }
+
+  async release(): Promise<void> {
+    await this.options.executor.free(Object.values(this.sessions.residents));
+    await this.sessions.validator.release();
+    await this.sessions.runnable.release();
+  }
+
+  private async step(state: FinetuningState): Promise<number> {
+    const { options, phase, training, sessions } = this;
+    const { settings, calibration } = options;
+    const position = state.stepsBefore + state.step;
+    const items = trainingItems(calibration, this.prompts, settings.batchSize, position, settings.seed);
+    const decay = rateFactor(state.step, phase.steps);
+    const feeds = {
+      ...calibrationFeeds(calibration, items, options.inputs, training.graph),
+      ...sessions.residents,
+      [TRAINING_INPUTS.weightRate]: float32([], [phase.learningRateWeights * decay]),
+      [TRAINING_INPUTS.scaleRate]: float32([], [phase.learningRateScales * decay]),
+      [TRAINING_INPUTS.step]: float32([], [state.step + 1]),
+    };
+    const { outputs, kept } = await sessions.runnable.runKeeping(
+      feeds,
+      [training.loss],
+      [...training.updates.values()],
+    );
+    const loss = outputs[training.loss]?.data[0];
+    if (typeof loss !== 'number' || !Number.isFinite(loss)) throw nonFinite(phase, state.step);
+    await options.executor.free(Object.values(sessions.residents));
+    sessions.residents = Object.fromEntries(
+      [...training.updates].map(([name, updated]) => [name, kept[updated] as Resident]),
+    );
+    return loss;
+  }
+
+  private async validate(state: FinetuningState): Promise<FinetuningState> {
+    const validation = await this.sessions.validator.error(this.trainableResidents());
+    const point = {
+      phase: this.phase.name,
+      step: state.stepsBefore + state.step,
+      validation,
+      loss: state.lossCount === 0 ? null : state.lossSum / state.lossCount,
+    };
+    const next = { ...state, curve: [...state.curve, point], lossSum: 0, lossCount: 0 };
+    if (!(validation < state.bestValidation)) return { ...next, stale: state.stale + 1 };
+    const bestTrained = await this.download(this.training.trainables.map(({ name }) => name));
+    return { ...next, bestTrained, bestValidation: validation, stale: 0 };
+  }
+
+  private async report(state: FinetuningState, loss: number): Promise<void> {
+    const total = this.options.settings.phases.reduce((sum, { steps }) => sum + steps, 0);
+    const planned = this.options.settings.phases.slice(0, state.phase).reduce((sum, { steps }) => sum + steps, 0);
+    await this.options.onStep?.(
+      { phase: this.phase.name, done: planned + state.step, total, loss, validation: state.bestValidation },
+      async () => ({ ...state, live: await this.download(Object.keys(this.sessions.residents)) }),
+    );
+  }
+
+  private trainableResidents(): Record<string, Resident> {
+    const found: Record<string, Resident> = {};
+    for (const { name } of this.training.trainables) {
+      const resident = this.sessions.residents[name];
+      if (resident !== undefined) found[name] = resident;
+    }
+    return found;
+  }
+
+  private async download(names: readonly string[]): Promise<Map<string, Float32Tensor>> {
+    const result = new Map<string, Float32Tensor>();
+    for (const name of names) {
+      const resident = this.sessions.residents[name];
+      if (resident !== undefined) result.set(name, asFloat32(await this.options.executor.download(resident)));
+    }
+    return result;
+  }
+}
+
+/** Share of the phase in which rates rise linearly from 0, before they fall along half a cosine to 0. */
+const WARM_UP_SHARE = 0.05;
+
+/** Factor on the learning rates at `step` of `steps`. */
+export function rateFactor(step: number, steps: number): number {
+  const warmUp = Math.ceil(steps * WARM_UP_SHARE);
+  if (step < warmUp) return (step + 1) / (warmUp + 1);
+  return (1 + Math.cos((Math.PI * (step - warmUp)) / Math.max(1, steps - warmUp))) / 2;
+}
+
+/** Residents for every input the graph updates: from a checkpoint, or initial values with zero moments. */
+async function uploadAll(
+  executor: Executor,
+  training: TrainingGraph,
+  live: ReadonlyMap<string, Float32Tensor>,
+): Promise<Record<string, Resident>> {
+  const initial = new Map(training.trainables.map((one: Trainable) => [one.name, one.initial]));
+  const residents: Record<string, Resident> = {};
+  for (const name of training.updates.keys()) {
+    const dims = (training.graph.inputs.find((input) => input.name === name)?.shape ?? []).map(Number);
+    residents[name] = await executor.upload(live.get(name) ?? initial.get(name) ?? zeros('float32', dims));
+  }
+  return residents;
+}
+
+function nonFinite(phase: FinetuningPhase, step: number): NibbleflowError {
+  return new NibbleflowError('NonFiniteLoss', 'The finetuning loss is no longer a finite number', {
+    where: `phase ${phase.name}, step ${step}`,
+    fix: 'Lower finetuning.phases[].learningRateWeights and learningRateScales.',
+  });
+}
