@@ -1,5 +1,6 @@
 import { refuseForeign } from '../activities/output-folder.js';
 import type { ExitCode } from '../contracts/errors.js';
+import { checkDevice } from './check-device.js';
 import { withServer } from './command-context.js';
 import { print, printEvent, say } from './console-output.js';
 import { followRun } from './follow-run.js';
@@ -15,6 +16,7 @@ export async function startRun(folder: string, options: RunOptions): Promise<Exi
   const request = { folder, recipe, settings, out, device, threads };
   const spec = await prepareRun(request, await loadConfig(cwd), cwd);
   await refuseForeign(spec.out);
+  await checkDevice(spec.compute);
   return withServer(async ({ client, services, loaded }) => {
     const run = await submitRun(client, services, spec, loaded);
     say(`${run.attached ? 'Already running' : 'Started'} ${run.workflowId}`);

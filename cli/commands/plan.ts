@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import type { ExitCode } from '../../contracts/errors.js';
+import { checkDevice } from '../check-device.js';
 import type { CommandAction } from '../command-result.js';
 import { print } from '../console-output.js';
 import { loadConfig } from '../load-config.js';
@@ -21,6 +22,7 @@ async function showPlan(folder: string, options: RunOptions): Promise<ExitCode> 
   const loaded = await loadConfig(cwd);
   const { recipe, set: settings, device, threads } = options;
   const spec = await prepareRun({ folder, recipe, settings, device, threads }, loaded, cwd);
+  await checkDevice(spec.compute);
   const [{ planRun }, { probeFolder }, { estimateRun }, { planText }] = await Promise.all([
     import('../plan-run.js'),
     import('../probe-folder.js'),
