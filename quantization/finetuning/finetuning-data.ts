@@ -28,7 +28,7 @@ export function splitTrajectories(set: CalibrationSet, fraction: number, seed: n
   return { training: order.slice(held), validation: order.slice(0, held) };
 }
 
-/** A fixed draw of `count` items over `trajectories`, spread evenly over timesteps and branches. */
+/** A fixed draw of `count` items over `trajectories`, spread evenly over timesteps and branches; all of them when they are fewer. */
 export function fixedItems(
   set: CalibrationSet,
   trajectories: readonly number[],
@@ -39,6 +39,14 @@ export function fixedItems(
   const order = permutation(seed, STREAM[purpose], trajectories.length);
   const steps = set.timesteps.length;
   const branches = branchCount(set);
+  const all = trajectories.length * steps * branches;
+  if (all <= count) {
+    return Array.from({ length: all }, (_, index) => ({
+      trajectory: trajectories[Math.floor(index / (steps * branches))] ?? 0,
+      step: index % steps,
+      branch: Math.floor(index / steps) % branches,
+    }));
+  }
   return Array.from({ length: count }, (_, index) => ({
     trajectory: trajectories[order[index % order.length] ?? 0] ?? 0,
     step: (index + Math.floor(index / trajectories.length)) % steps,

@@ -16,8 +16,15 @@ export interface ValidatorContext {
   readonly inputs: DenoiserInputs;
 }
 
-/** Items per run of the validation graph; divides the number of validation items. */
-const BATCH = 16;
+/** Most items per run of the validation graph. */
+const LARGEST_BATCH = 16;
+
+/** The largest size of equal batches that leaves no item out. */
+function batchSize(items: number): number {
+  let size = Math.min(LARGEST_BATCH, items);
+  while (items % size !== 0) size -= 1;
+  return size;
+}
 
 /** Measures Σ(ε − ε̃)² / Σε² of the network output on a fixed list of items. */
 export class Validator {
@@ -36,7 +43,7 @@ export class Validator {
     items: readonly CalibrationItem[],
   ): Promise<Validator> {
     const { graph, plan, inputs, calibration, executor } = context;
-    const size = Math.min(BATCH, items.length);
+    const size = batchSize(items.length);
     const built = buildValidationGraph({
       graph,
       plan,
