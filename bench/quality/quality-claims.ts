@@ -55,12 +55,13 @@ function psnrClaim(recipe: string, before: ProtocolScores, after: ProtocolScores
   };
 }
 
-function publishedClaim({ recipe, shipped, before }: RecipeScores, published: PublishedRows): Claim[] {
+function publishedClaim({ recipe, shipped, before, after }: RecipeScores, published: PublishedRows): Claim[] {
   const best = bestFullyCovered(published.rows);
   if (best === undefined) return [];
   const covered = isFullyCovered(shipped);
   const n = before.psnrDb.length;
   const notes = [
+    ...(after === null ? ['not finetuned'] : []),
     ...(covered ? [] : [`but only ${fixed(100 * (shipped.macsAtFourBits ?? 0), 1)} % of MACs at 4×4`]),
     ...(n === published.samples ? [] : [`n = ${n}, not ${published.samples}`]),
   ];

@@ -86,8 +86,8 @@ export async function quantizeRecipe(options: QuantizeOptions): Promise<Quantize
 class StageRun {
   readonly stages: (StageOutcome & { readonly id: string })[] = [];
   readonly activities: Activities;
-  /** Of the first progress that a stage reported: more than one item means that it went on from a checkpoint. */
-  private readonly firstDone = new Map<string, number>();
+  /** Stages that went on from a checkpoint. */
+  private readonly resumed = new Set<string>();
 
   constructor(private readonly options: QuantizeOptions) {
     const { store, engines, facts, spec } = options;
@@ -113,14 +113,14 @@ class StageRun {
     const cache = new StageCache(this.options.store);
     const key = stageKey({ stage: `bench cost of ${stage}`, version: 1, key: work });
     if (reused) return ((await cache.load(key)) as StageCost | undefined) ?? null;
-    const cost = { seconds, isComplete: (this.firstDone.get(stage) ?? 0) <= 1 };
+    const cost = { seconds, isComplete: !this.resumed.has(stage) };
     await cache.save(key, cost);
     return cost;
   }
 
-  private heard({ stage, done, total, unit, note }: Progress): void {
+  private heard({ stage, done, total, unit, note, resumedAt }: Progress): void {
+    if (resumedAt !== null) this.resumed.add(stage);
     if (total === 0) return;
-    if (!this.firstDone.has(stage)) this.firstDone.set(stage, done);
     this.options.log.progress(`${stage}: ${Math.floor(done)} of ${total} ${unit} ${note}`);
   }
 }
