@@ -1,6 +1,5 @@
-import { randomUUID } from 'node:crypto';
 import { mkdir, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { basename, dirname, join, relative, sep } from 'node:path';
 import { z } from 'zod';
 import type { ArtifactRef } from '../contracts/artifact.js';
 import { NibbleflowError } from '../contracts/errors.js';
@@ -24,17 +23,19 @@ export interface OutputFile {
 /**
  * Makes the output folder in one step: everything is written to a sibling folder, which then takes the place of an earlier
  * output. Throws OutputNotWritable for a folder that holds anything else, DiskFull; then nothing was changed.
+ * @param id names the sibling folders: the same for every attempt at this output, which finds what a killed one left there
  */
 export async function publishFolder(
   store: LocalStore,
   out: string,
   files: readonly OutputFile[],
   manifest: unknown,
+  id: string,
 ): Promise<void> {
-  await refuseForeign(out);
-  const id = randomUUID().slice(0, 8);
   const fresh = join(dirname(out), `.${basename(out)}.${id}.new`);
   const old = join(dirname(out), `.${basename(out)}.${id}.old`);
+  await clearKilledAttempt(out, fresh, old);
+  await refuseForeign(out);
   try {
     await mkdir(fresh, { recursive: true });
     for (const { path, ref } of files) await store.copyTo(ref, join(fresh, ...path.split('/')));
@@ -80,15 +81,40 @@ export async function ownManifest(out: string): Promise<z.infer<typeof ownManife
 export async function refuseForeign(out: string): Promise<void> {
   const found = await stat(out).catch(() => undefined);
   if (found === undefined) return;
-  const isEmpty = found.isDirectory() && (await readdir(out)).length === 0;
-  if (isEmpty || (await ownManifest(out)) !== undefined) return;
-  const what = found.isDirectory()
-    ? 'the output folder holds files that nibbleflow did not write'
-    : 'the output is a file';
+  const foreign = found.isDirectory() ? await foreignFile(out) : '';
+  if (foreign === undefined) return;
+  const what =
+    foreign === ''
+      ? 'the output is a file'
+      : `the output folder holds a file that nibbleflow did not write: ${foreign}`;
   throw new NibbleflowError('OutputNotWritable', what, {
     where: out,
     fix: 'Choose another folder with --out, or empty this one.',
   });
+}
+
+/** Path of the first file that the folder's manifest does not list; undefined when there is none. */
+async function foreignFile(out: string): Promise<string | undefined> {
+  const manifest = await ownManifest(out);
+  const own = new Set(manifest === undefined ? [] : [MANIFEST_FILE, ...Object.keys(manifest.files)]);
+  const entries = await readdir(out, { recursive: true, withFileTypes: true });
+  return entries
+    .filter((entry) => !entry.isDirectory())
+    .map((entry) => relative(out, join(entry.parentPath, entry.name)).split(sep).join('/'))
+    .sort()
+    .find((path) => !own.has(path));
+}
+
+/** An attempt that was killed between the two renames has moved the earlier output away: it comes back. */
+async function clearKilledAttempt(out: string, fresh: string, old: string): Promise<void> {
+  try {
+    await rm(fresh, { recursive: true, force: true });
+    const isThere = (await stat(out).catch(() => undefined)) !== undefined;
+    if (isThere) await rm(old, { recursive: true, force: true });
+    else await moved(old, out);
+  } catch (error) {
+    throw asDiskError(error, join(out, MANIFEST_FILE));
+  }
 }
 
 async function moved(from: string, to: string): Promise<boolean> {

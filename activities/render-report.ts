@@ -5,13 +5,17 @@ import type { RunSummary } from '../contracts/run-summary.js';
 import { renderModelCard } from '../evaluation/report/model-card.js';
 import { renderReport } from '../evaluation/report/render-report.js';
 import type { RoledScores } from '../evaluation/report/score-columns.js';
-import { isIntact, type OutputFile, ownManifest, publishFolder } from './output-folder.js';
+import { isIntact, MANIFEST_FILE, type OutputFile, ownManifest, publishFolder } from './output-folder.js';
 import { packageVersion } from './package-file.js';
-import { needed, type ReportInput, reportData } from './report-data.js';
+import { needed, type ReportInput, reportData, withoutMachinePaths } from './report-data.js';
 import { type ActivityDeps, runStage, type StageContext } from './stage-frame.js';
 import { loadManifest } from './stored-pipeline.js';
 
 const REPORT_FILE = 'report.html';
+const SAMPLES_FILE = 'samples.png';
+
+/** An input that is an earlier output has these of another run. */
+const OWN_FILES: ReadonlySet<string> = new Set([REPORT_FILE, SAMPLES_FILE, MANIFEST_FILE]);
 
 /** Writes the output folder: the shipped model files, a model card, the manifest, the report and sample pictures. */
 export function createRenderReport(deps: ActivityDeps): Activities['renderReport'] {
@@ -48,14 +52,14 @@ async function publish(
   const put = (text: string): Promise<ArtifactRef> => store.put('file', new TextEncoder().encode(text));
   const shipped = await loadManifest(store, needed(artifacts, 'convert.pipeline'));
   const reportRef = await store.put('report', new TextEncoder().encode(renderReport(data)));
-  const files: OutputFile[] = [
-    ...shipped.files,
+  const own: OutputFile[] = [
     { path: 'README.md', ref: await put(renderModelCard(data)) },
     { path: REPORT_FILE, ref: reportRef },
-    ...(samples === null ? [] : [{ path: 'samples.png', ref: await store.put('file', samples) }]),
+    ...(samples === null ? [] : [{ path: SAMPLES_FILE, ref: await store.put('file', samples) }]),
   ];
+  const files = [...shipped.files.filter(({ path }) => !OWN_FILES.has(path)), ...own];
   await context.breathe();
-  await publishFolder(store, spec.out, files, manifestOf(input, files, evaluations));
+  await publishFolder(store, spec.out, files, manifestOf(input, files, evaluations), context.key.slice(0, 8));
   const bytes = files.reduce((sum, { ref }) => sum + ref.sizeBytes, 0);
   return {
     out: spec.out,
@@ -77,7 +81,7 @@ function manifestOf(
     generator: 'nibbleflow',
     schemaVersion: 1,
     input: { pipeline: pipelineName, digest: sourceDigest, prompts: prompts?.digest ?? null },
-    recipe,
+    recipe: withoutMachinePaths(recipe),
     compute,
     seeds: {
       calibration: recipe.calibration.seed,

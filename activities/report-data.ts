@@ -1,4 +1,6 @@
+import { basename } from 'node:path';
 import type { ArtifactRef } from '../contracts/artifact.js';
+import type { Recipe } from '../contracts/recipe.js';
 import type { RunSummary, StageRow } from '../contracts/run-summary.js';
 import type { RunSpec } from '../contracts/stages.js';
 import type { Images } from '../evaluation/metrics/image-pairs.js';
@@ -60,10 +62,16 @@ export async function reportData(
     finetuning: await finetuningOf(store, artifacts, summary),
     stages: summary.stages.filter(({ state }) => state === 'done' || state === 'reused').map(stageOf),
     environment: environmentOf(facts),
-    recipe: spec.recipe,
+    recipe: withoutMachinePaths(spec.recipe),
     run: { workflowId: input.workflowId, runId: input.runId },
   };
   return { data, samples: sheet?.png ?? null, evaluations };
+}
+
+/** The recipe as it is shown to others: the prompts' file without the folders of this machine. */
+export function withoutMachinePaths(recipe: Recipe): Recipe {
+  const { file } = recipe.prompts;
+  return { ...recipe, prompts: { ...recipe.prompts, file: file === null ? null : basename(file) } };
 }
 
 /** `W4A4` from the recipe's bits. */
