@@ -20,13 +20,18 @@ export class StageFailures {
     return record.run === run ? (record.counts ?? {}) : {};
   }
 
-  /** Counts one more; returns how many of this kind there are now. A disk that is full loses the count, not the error. */
+  /**
+   * Counts one more; returns how many of this kind there are now. Infinity when the count cannot be kept (a disk that is
+   * full): what is not counted would be tried again and again.
+   */
   async add(key: string, run: string, kind: FailureKind): Promise<number> {
     const counts = await this.counts(key, run);
     const count = (counts[kind] ?? 0) + 1;
     const text = JSON.stringify({ run, counts: { ...counts, [kind]: count } });
-    await atomicWrite(this.path(key), [new TextEncoder().encode(text)]).catch(() => undefined);
-    return count;
+    return atomicWrite(this.path(key), [new TextEncoder().encode(text)]).then(
+      () => count,
+      () => Number.POSITIVE_INFINITY,
+    );
   }
 
   async clear(key: string): Promise<void> {

@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ApplicationFailure, CancelledFailure } from '@temporalio/activity';
@@ -100,6 +100,14 @@ describe('the stage frame', () => {
       ends.push((failure as ApplicationFailure).nonRetryable ?? undefined);
     }
     expect(ends).toEqual([false, false, false, true]);
+  });
+
+  it('does not try again what it cannot count, as on a full disk', async () => {
+    await writeFile(join(folder, 'failures'), 'a file where the folder of counts would be');
+    const failing = stage(async () => {
+      throw new NibbleflowError('DiskFull', 'no space left');
+    });
+    await expect(run(failing, { value: 1 })).rejects.toMatchObject({ type: 'DiskFull', nonRetryable: true });
   });
 
   it('gives up a stage that makes no progress, although it lives', async () => {
