@@ -89,10 +89,11 @@ async function observe(
   const runnable = await executor.open(graph);
   let done = 0;
   for (const items of batches) {
+    // Batches of another attempt may have another size: what its checkpoint has seen may end inside of one.
+    const fresh = items.slice(Math.max(0, start.items - done));
     done += items.length;
-    // Batches of a retry may be smaller: what the checkpoint has seen ends between two of them.
-    if (done <= start.items) continue;
-    await observeBatch(runnable, run, items, observers);
+    if (fresh.length === 0) continue;
+    await observeBatch(runnable, run, fresh, observers);
     context.progress({ done, total, unit: 'calls' });
     await context.breathe();
     if (!pace.isDue(performance.now())) continue;
