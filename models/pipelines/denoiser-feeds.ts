@@ -2,6 +2,9 @@ import { float16FromFloat32 } from '../tensors/float16.js';
 import { type Float32Tensor, type Tensor, tensor } from '../tensors/tensor.js';
 import type { Denoiser } from './pipeline.js';
 
+/** Element types that a timestep input may have. */
+export const TIMESTEP_TYPES = ['int64', 'int32', 'float32', 'float16', 'float64'] as const;
+
 export interface DenoiserInputs {
   /** x_t as the sampler scaled it, [B, C, H, W]. */
   readonly sample: Float32Tensor;
@@ -52,8 +55,9 @@ function timestepFeed(denoiser: Denoiser, timestep: number | readonly number[], 
   throw new RangeError('this denoiser takes one timestep for the whole batch');
 }
 
-function numbersAs(
-  type: 'int64' | 'int32' | 'float32' | 'float16' | 'float64',
+/** Numbers as a tensor of a type; integers are rounded to the nearest. */
+export function numbersAs(
+  type: (typeof TIMESTEP_TYPES)[number],
   dims: readonly number[],
   values: readonly number[],
 ): Tensor {

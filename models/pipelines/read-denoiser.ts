@@ -1,6 +1,7 @@
 import { NibbleflowError } from '../../contracts/errors.js';
 import type { Graph, ValueInfo } from '../onnx/graph.js';
 import { elementTypeOf, findModelPath, readComponentGraph } from './component-graph.js';
+import { TIMESTEP_TYPES } from './denoiser-feeds.js';
 import type { Denoiser } from './pipeline.js';
 import type { PipelineFiles } from './pipeline-files.js';
 import { type JsonObject, numberOf, readOptionalJsonObject } from './pipeline-json.js';
@@ -15,7 +16,6 @@ const INPUT_NAMES = {
 
 type InputRole = keyof typeof INPUT_NAMES;
 
-const TIMESTEP_TYPES = ['int64', 'int32', 'float32', 'float16', 'float64'] as const;
 const FLOAT_TYPES = ['float32', 'float16'] as const;
 const LABEL_TYPES = ['int64', 'int32'] as const;
 

@@ -1,7 +1,8 @@
 import type { Feeds } from '../../models/executor.js';
 import type { Graph } from '../../models/onnx/graph.js';
+import { numbersAs, TIMESTEP_TYPES } from '../../models/pipelines/denoiser-feeds.js';
 import { permutation } from '../../models/tensors/random.js';
-import { type Float32Tensor, float32, int64, type Tensor } from '../../models/tensors/tensor.js';
+import { type Float32Tensor, float32, type Tensor } from '../../models/tensors/tensor.js';
 import {
   batchOf,
   branchCount,
@@ -54,6 +55,12 @@ export function fixedItems(
   }));
 }
 
+/** Items of a training step: as many of each guidance branch, so that an odd batch size gives one less, and 1 gives 2. */
+export function trainingBatch(set: CalibrationSet, batchSize: number): number {
+  const branches = branchCount(set);
+  return Math.max(1, Math.floor(batchSize / branches)) * branches;
+}
+
 /**
  * The items of training step `step`: every epoch walks all (trajectory, timestep) pairs of the training prompts in a new
  * order. With two branches the first half of the batch holds the negative branch of as many pairs, the second half the
@@ -69,7 +76,7 @@ export function trainingItems(
   const steps = set.timesteps.length;
   const pairs = trajectories.length * steps;
   const branches = branchCount(set);
-  const drawn = Math.max(1, Math.floor(batchSize / branches));
+  const drawn = trainingBatch(set, batchSize) / branches;
   const chosen = Array.from({ length: drawn }, (_, row) => {
     const position = step * drawn + row;
     const pair = epochOrder(seed, Math.floor(position / pairs), pairs)[position % pairs] ?? 0;
@@ -95,9 +102,9 @@ export function calibrationFeeds(
   graph: Graph,
 ): Feeds {
   const batch = batchOf(set, items);
-  const timestepType = graph.inputs.find((input) => input.name === inputs.timestep)?.type;
-  const dims = [items.length];
-  const timestep: Tensor = timestepType === 'int64' ? int64(dims, batch.timesteps) : float32(dims, batch.timesteps);
+  const declared = graph.inputs.find((input) => input.name === inputs.timestep)?.type;
+  const type = TIMESTEP_TYPES.find((one) => one === declared) ?? 'float32';
+  const timestep = numbersAs(type, [items.length], batch.timesteps);
   const feeds: Record<string, Tensor> = { [inputs.sample]: batch.sample, [inputs.timestep]: timestep };
   if (inputs.conditioning !== null && batch.conditioning !== null) feeds[inputs.conditioning] = batch.conditioning;
   const taken = (name: string): boolean => graph.inputs.some((input) => input.name === name);

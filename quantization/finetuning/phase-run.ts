@@ -1,20 +1,27 @@
 import { NibbleflowError } from '../../contracts/errors.js';
 import type { FinetuningPhase } from '../../contracts/recipe.js';
 import type { Executor, Resident, Runnable } from '../../models/executor.js';
+import type { Graph } from '../../models/onnx/graph.js';
 import { writeModel } from '../../models/onnx/model-proto.js';
 import { asFloat32, type Float32Tensor, float32, zeros } from '../../models/tensors/tensor.js';
 import { branchCount, type CalibrationItem, type CalibrationSet } from '../calibration/calibration-set.js';
 import type { QuantizedParameters } from '../quantized-parameters.js';
 import type { FinetuneOptions } from './finetune-parameters.js';
-import { calibrationFeeds, trainingItems } from './finetuning-data.js';
+import { calibrationFeeds, trainingBatch, trainingItems } from './finetuning-data.js';
 import type { FinetuningState } from './finetuning-state.js';
 import { mergeTrained } from './merge-trained.js';
-import { buildTrainingGraph, TRAINING_INPUTS, type Trainable, type TrainingGraph } from './training-graph.js';
+import {
+  buildTrainingGraph,
+  TRAINING_INPUTS,
+  type Trainable,
+  type TrainingGraph,
+  trainablesOf,
+} from './training-graph.js';
 import { Validator } from './validator.js';
 
 /**
  * One phase: a training session, a validation session, and parameters that stay in the engine. Learning rates rise for a
- * short warm-up and fall to zero along half a cosine.
+ * short warm-up and fall to zero along half a cosine. A phase whose roles no layer has, without tables to train, is passed over.
  */
 export class PhaseRun {
   constructor(
@@ -29,6 +36,7 @@ export class PhaseRun {
     const roles = new Set(phase.layers);
     const layers = options.plan.layers.filter((layer) => layer.weight !== null && layer.skipped === null);
     const trained = new Set(layers.filter((layer) => roles.has(layer.role)).map((layer) => layer.name));
+    if (trainablesOf(options.plan, start.start, trained).length === 0) return nextPhase(start, start.start);
     const training = this.trainingGraph(start.start, trained);
     const runnable = await options.executor.open(writeModel(training.graph));
     const validator = await Validator.open(options, start.start, trained, this.held);
@@ -48,7 +56,7 @@ export class PhaseRun {
       plan,
       inputs,
       parameters,
-      ...batchDims(calibration, settings.batchSize),
+      ...batchDims(calibration, trainingBatch(calibration, settings.batchSize)),
       trainedLayers,
       layerLossWeight: this.phase.layerLossWeight ?? settings.layerLossWeight,
       outputLossWeight: settings.outputLossWeight,
@@ -59,7 +67,7 @@ export class PhaseRun {
 }
 
 /** Dims of a batch of calibration items. */
-export function batchDims(
+function batchDims(
   set: CalibrationSet,
   size: number,
 ): { sampleDims: readonly number[]; conditioningDims: readonly number[] | null } {
@@ -94,16 +102,7 @@ class PhaseLoop {
       if (state.step % validateEvery === 0 || state.step === this.phase.steps) state = await this.validate(state);
       await this.report(state, loss);
     }
-    return {
-      ...state,
-      phase: state.phase + 1,
-      step: 0,
-      stepsBefore: state.stepsBefore + state.step,
-      stale: 0,
-      start: mergeTrained(this.options.plan, state.start, state.bestTrained),
-      bestTrained: new Map(),
-      live: new Map(),
-    };
+    return nextPhase(state, mergeTrained(this.options.plan, state.start, state.bestTrained));
   }
 
   async release(): Promise<void> {
@@ -121,9 +120,11 @@ class PhaseLoop {
     const feeds = {
       ...calibrationFeeds(calibration, items, options.inputs, training.graph),
       ...sessions.residents,
-      [TRAINING_INPUTS.weightRate]: float32([], [phase.learningRateWeights * decay]),
-      [TRAINING_INPUTS.scaleRate]: float32([], [phase.learningRateScales * decay]),
-      [TRAINING_INPUTS.step]: float32([], [state.step + 1]),
+      ...takenBy(training.graph, {
+        [TRAINING_INPUTS.weightRate]: float32([], [phase.learningRateWeights * decay]),
+        [TRAINING_INPUTS.scaleRate]: float32([], [phase.learningRateScales * decay]),
+        [TRAINING_INPUTS.step]: float32([], [state.step + 1]),
+      }),
     };
     const { outputs, kept } = await sessions.runnable.runKeeping(
       feeds,
@@ -179,6 +180,26 @@ class PhaseLoop {
     }
     return result;
   }
+}
+
+/** Where a run stands behind a phase that left these parameters. */
+function nextPhase(state: FinetuningState, parameters: QuantizedParameters): FinetuningState {
+  return {
+    ...state,
+    phase: state.phase + 1,
+    step: 0,
+    stepsBefore: state.stepsBefore + state.step,
+    stale: 0,
+    start: parameters,
+    bestTrained: new Map(),
+    live: new Map(),
+  };
+}
+
+/** Those feeds that the graph has inputs for: without trained weights, or without scales, one of the rates is unused. */
+function takenBy(graph: Graph, feeds: Readonly<Record<string, Float32Tensor>>): Record<string, Float32Tensor> {
+  const names = new Set(graph.inputs.map(({ name }) => name));
+  return Object.fromEntries(Object.entries(feeds).filter(([name]) => names.has(name)));
 }
 
 /** Share of the phase in which rates rise linearly from 0, before they fall along half a cosine to 0. */
