@@ -20,14 +20,19 @@ import { zooPipeline } from '../zoo-pipeline.js';
 
 export const pipeline = zooPipeline();
 
-/** The recipe that is used when none is named, with some settings changed. */
+/** A built-in recipe file. */
+function recipeFile(name: string): RecipeInput {
+  return parse(readFileSync(new URL(`../../quantization/recipes/${name}.yaml`, import.meta.url), 'utf8')) as RecipeInput;
+}
+
+/** The built-in recipe with ranges found at run time, with some settings changed. */
 export function defaultRecipe(changes: Pick<RecipeInput, 'weights' | 'activations'> = {}): RecipeInput {
-  const file = new URL('../../quantization/recipes/w4a4.yaml', import.meta.url);
-  const recipe = parse(readFileSync(file, 'utf8')) as RecipeInput;
+  const base = recipeFile('w4a4');
+  const { activations } = recipeFile('w4a4-dynamic');
   return {
-    ...recipe,
-    weights: { ...recipe.weights, ...changes.weights },
-    activations: { ...recipe.activations, ...changes.activations },
+    ...base,
+    weights: { ...base.weights, ...changes.weights },
+    activations: { ...base.activations, ...activations, ...changes.activations },
   };
 }
 
