@@ -40,7 +40,9 @@ async function up(options: { port?: string; uiPort?: string }): Promise<ExitCode
   await stopServices(runFolder, name);
   const binary = configured === null ? (await findServer({ announce: say })).path : null;
   const supervisor = new Supervisor({ loaded: { ...loaded, config }, binary, stopWhenIdle: false });
-  const { address, uiUrl } = await supervisor.start();
+  const started = await supervisor.start();
+  if (started === null) return 130;
+  const { address, uiUrl } = started;
   say(`Temporal at ${address}${uiUrl === null ? '' : `, UI ${uiUrl}`}; worker ready. Ctrl-C stops both.`);
   await supervisor.untilStopped();
   return 0;

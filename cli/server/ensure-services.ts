@@ -27,12 +27,12 @@ export async function ensureServices(loaded: LoadedConfig, announce: (line: stri
   if (configured !== null) await (await openClient(configured, settings.options)).connection.close();
   const name = recordName(configured);
   const running = await runningServices(runFolder, name);
-  if (running !== undefined && running.build === buildId()) return running;
+  if (running !== undefined && running.build === buildId(loaded)) return running;
   const binary = configured === null ? (await findServer({ announce })).path : null;
   return withLock(runFolder, async () => {
     const found = await runningServices(runFolder, name);
-    if (found !== undefined && found.build === buildId()) return found;
-    if (found !== undefined) announce('Restarting the worker: it runs another build of nibbleflow.');
+    if (found !== undefined && found.build === buildId(loaded)) return found;
+    if (found !== undefined) announce('Restarting the worker: it runs another build or other settings of nibbleflow.');
     await stopServices(runFolder, name);
     announce(configured === null ? 'Starting the Temporal dev server and a worker…' : 'Starting a worker…');
     return startSupervisor(loaded, runFolder, name, binary);

@@ -1,7 +1,9 @@
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { canonicalJson } from '../../contracts/canonical-json.js';
 import { type FailureKind, NibbleflowError } from '../../contracts/errors.js';
+import type { LoadedConfig } from '../load-config.js';
 import { packageRoot, packageVersion } from '../package-root.js';
 import type { ProcessRef } from './processes.js';
 
@@ -16,7 +18,7 @@ export interface ServiceRecord {
   readonly address: string;
   readonly namespace: string;
   readonly uiUrl: string | null;
-  /** Which build of nibbleflow the worker runs. */
+  /** Which build of nibbleflow the worker runs, and with which of the settings that a worker keeps. */
   readonly build: string;
   readonly failure: { readonly kind: FailureKind; readonly message: string } | null;
 }
@@ -91,9 +93,13 @@ export function recordName(configured: { address: string; namespace: string } | 
   return createHash('sha256').update(`${configured.address}/${configured.namespace}`).digest('hex').slice(0, 8);
 }
 
-/** Changes whenever the compiled code changes, so that a worker of an older build is replaced. */
-export function buildId(): string {
+/**
+ * Changes whenever the compiled code or the worker's settings (task queues, store) change, so that a worker of an older
+ * build, or one that serves other queues, is replaced.
+ */
+export function buildId({ config, storeDir }: Pick<LoadedConfig, 'config' | 'storeDir'>): string {
   const hash = createHash('sha256').update(packageVersion());
+  hash.update(canonicalJson([config.taskQueues, storeDir]));
   for (const file of compiledFiles(join(packageRoot(), 'dist'))) hash.update(`${file}:${statSync(file).mtimeMs}`);
   return hash.digest('hex').slice(0, 16);
 }

@@ -11,7 +11,7 @@ const loaded = await loadConfig(process.cwd());
 const runFolder = new RunFolder(loaded.stateDir);
 const supervisor = new Supervisor({ loaded, binary: binary === '-' ? null : binary, stopWhenIdle: true });
 try {
-  await supervisor.start();
+  if ((await supervisor.start()) === null) process.exit();
 } catch (error) {
   console.error(error);
   runFolder.write(name, {
@@ -23,7 +23,7 @@ try {
     address: '',
     namespace: '',
     uiUrl: null,
-    build: buildId(),
+    build: buildId(loaded),
     failure: {
       kind: error instanceof NibbleflowError ? error.kind : 'Internal',
       message: error instanceof Error ? error.message : String(error),

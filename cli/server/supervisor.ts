@@ -43,41 +43,49 @@ export class Supervisor {
   private ports = { port: 0, uiPort: 0 };
   private stopping = false;
   private readonly restarts: number[] = [];
-  private readonly build = buildId();
+  private readonly build: string;
   private finish: (error?: unknown) => void = () => undefined;
+  /** Settles when this is to end: idle or told to; rejects when beyond repair. */
+  private readonly finished = new Promise<void>((resolve, reject) => {
+    this.finish = (error) => (error === undefined ? resolve() : reject(error));
+  });
 
   constructor(private readonly options: SupervisorOptions) {
     this.runFolder = new RunFolder(options.loaded.stateDir);
+    this.build = buildId(options.loaded);
   }
 
-  /** Starts everything; resolves when it is ready. Throws ServerUnavailable and leaves nothing running. */
-  async start(): Promise<ServiceRecord> {
+  /**
+   * Starts everything; resolves when it is ready, to null when it was told to stop before. Throws ServerUnavailable. Unless
+   * it is ready nothing is left running.
+   */
+  async start(): Promise<ServiceRecord | null> {
     this.runFolder.prepare();
+    for (const name of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(name, () => this.finish());
     const settings = await connectionSettings();
     const configured = settings.address === null ? null : { address: settings.address, namespace: settings.namespace };
     this.name = recordName(configured);
     this.target = configured ?? { address: '', namespace: settings.namespace };
     this.record('starting');
     try {
-      if (configured === null) await this.startServer(await choosePorts(this.options.loaded.config.devServer));
-      else await this.useConfigured(settings.options);
-      await this.startWorker();
-      return this.record('ready');
+      const isUp = await Promise.race([
+        this.bringUp(configured === null, settings.options).then(() => true),
+        this.finished.then(() => false),
+      ]);
+      if (isUp) return this.record('ready');
     } catch (error) {
       await this.stop();
       throw error;
     }
+    await this.stop();
+    return null;
   }
 
   /** Resolves when everything has stopped: idle, told to, or beyond repair (then it rejects). */
   async untilStopped(): Promise<void> {
-    const stopped = new Promise<void>((resolve, reject) => {
-      this.finish = (error) => (error === undefined ? resolve() : reject(error));
-    });
-    for (const name of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(name, () => this.finish());
     if (this.options.stopWhenIdle) void this.stopWhenIdle();
     try {
-      await stopped;
+      await this.finished;
     } finally {
       await this.stop();
     }
@@ -90,9 +98,16 @@ export class Supervisor {
     this.runFolder.remove(this.name);
   }
 
+  private async bringUp(ownServer: boolean, options: Readonly<Record<string, unknown>>): Promise<void> {
+    if (ownServer) await this.startServer(await choosePorts(this.options.loaded.config.devServer));
+    else await this.useConfigured(options);
+    await this.startWorker();
+  }
+
   private async startServer(ports: { port: number; uiPort: number }): Promise<void> {
     const { binary, loaded } = this.options;
     if (binary === null) throw new NibbleflowError('Internal', 'no server binary was given');
+    if (this.stopping) return;
     this.ports = ports;
     const { child, address, uiUrl } = await startDevServer({
       binary,
@@ -121,6 +136,7 @@ export class Supervisor {
   }
 
   private async startWorker(): Promise<void> {
+    if (this.stopping) return;
     const log = openSync(this.runFolder.log('worker'), 'a');
     const child = fork(compiledFile('cli/server/worker-process.js'), [this.target.address, this.target.namespace], {
       detached: true,
@@ -130,7 +146,12 @@ export class Supervisor {
     closeSync(log);
     if (child.pid !== undefined) this.worker = processRef(child.pid);
     this.record('starting');
-    await this.untilReady(child);
+    try {
+      await this.untilReady(child);
+    } catch (error) {
+      child.kill('SIGKILL');
+      throw error;
+    }
     child.once('exit', () => void this.restart('worker', () => this.startWorker()));
   }
 

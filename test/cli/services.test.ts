@@ -75,6 +75,16 @@ describe('server and worker', () => {
     expect((await runCli(['runs'], env, folder)).code).toBe(0);
   });
 
+  it('are replaced when the settings of a worker change', async () => {
+    await runCli(['runs'], env, folder);
+    const before = record();
+    const config = JSON.stringify({ devServer: { port }, taskQueues: { cpu: { name: 'another-queue' } } });
+    await writeFile(join(folder, 'temporal.config.ts'), `export default ${config};\n`);
+    expect((await runCli(['runs'], env, folder)).stderr).toContain('Restarting the worker');
+    expect(isRunning(before.worker)).toBe(false);
+    expect(isRunning(record().worker)).toBe(true);
+  });
+
   it('do not outlive a killed supervisor for longer than the next down', async () => {
     await runCli(['runs'], env, folder);
     const started = record();
@@ -105,6 +115,17 @@ describe('nibbleflow up', () => {
     const [code] = (await once(child, 'exit')) as [number];
     expect(code).toBe(0);
     expect(processesOf(started).map(isRunning)).toEqual([false, false, false]);
+  });
+
+  it('leaves nothing behind when Ctrl-C comes while it starts', async () => {
+    const child = spawnCli(['up'], env, folder);
+    await until('a server', () => new RunFolder(join(folder, 'home')).read('local')?.server != null);
+    const starting = record();
+    expect(starting.state).toBe('starting');
+    child.kill('SIGINT');
+    const [code] = (await once(child, 'exit')) as [number];
+    expect(code).toBe(130);
+    expect(processesOf(starting).map(isRunning)).toEqual([false, false, false]);
   });
 
   it('says which port is in use', async () => {
