@@ -148,15 +148,18 @@ function operandAxes(node: Node, index: number): readonly [number, number] {
   return inputsFirst ? [1, 0] : [0, 1];
 }
 
+/** The layer's own bias. One that others read as well stays as it is: training it for this layer would change theirs. */
 function biasOf({ graph }: Surroundings, node: Node, channels: number): string | null {
-  if (node.opType !== 'MatMul') {
-    const bias = node.inputs[2] ?? '';
-    return bias === '' ? null : (constantValue(graph, bias)?.name ?? null);
-  }
+  const ownName = (value: string): string | null => {
+    const name = value === '' ? undefined : constantValue(graph, value)?.name;
+    return name !== undefined && graph.consumersOf(name).length === 1 ? name : null;
+  };
+  if (node.opType !== 'MatMul') return ownName(node.inputs[2] ?? '');
   const output = node.outputs[0] ?? '';
   const readers = graph.consumersOf(output);
   const [add] = readers;
   if (readers.length !== 1 || add?.opType !== 'Add') return null;
-  const bias = constantValue(graph, add.inputs.find((input) => input !== output) ?? '');
-  return bias !== undefined && elementCount(bias.constant.dims) === channels ? bias.name : null;
+  const value = add.inputs.find((input) => input !== output) ?? '';
+  const dims = constantValue(graph, value)?.constant.dims;
+  return dims !== undefined && elementCount(dims) === channels ? ownName(value) : null;
 }

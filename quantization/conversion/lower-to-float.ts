@@ -14,8 +14,8 @@ import type { Lowering } from './insert-quantizers.js';
 import { TimestepIndex } from './timestep-index.js';
 
 /**
- * The same arithmetic as lower-to-qdq.ts in float operators (Div, Round, Clip, Mul): differentiable for finetuning, and
- * executable on providers without 4-bit types. Codes equal QuantizeLinear's: both divide, then round half to even.
+ * The same arithmetic as lower-to-qdq.ts in float operators, differentiable for finetuning on any provider. Codes equal
+ * QuantizeLinear's: both divide, then round half to even.
  */
 export interface FloatContext {
   readonly shapes: Shapes;

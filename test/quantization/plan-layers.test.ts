@@ -258,4 +258,32 @@ describe('layers that the zoo does not have', () => {
     expect(layerNamed(plan, 'first').macs).toBe(4 * 16 * 16);
     expect(layerNamed(plan, 'time').weight?.scheme.groupSize).toBe(16);
   });
+
+  test('a bias is planned with its layer, unless another layer reads it too', () => {
+    const small = new Graph();
+    small.inputs = [info('x', [2, 4]), info('t', [1, 4])];
+    small.outputs = [info('y', [2, 4])];
+    for (const name of ['w0', 'w1', 'w2'])
+      small.addInitializer(initializerFromTensor(name, float32([4, 4], new Float32Array(16).fill(0.5))));
+    for (const name of ['own', 'shared']) small.addInitializer(initializerFromTensor(name, float32([4], [0, 0, 0, 1])));
+    small.nodes = [
+      node('Gemm', ['x', 'w0', 'own'], ['a'], { name: 'a' }),
+      node('Gemm', ['a', 'w1', 'shared'], ['b'], { name: 'b' }),
+      node('MatMul', ['b', 'w2'], ['c'], { name: 'c' }),
+      node('Add', ['c', 'shared'], ['d'], { name: 'd' }),
+      node('Add', ['d', 't'], ['y'], { name: 'e' }),
+    ];
+    const plan = planLayers({
+      graph: small,
+      shapes: inferShapes(small, { x: [2, 4], t: [1, 4] }),
+      recipe: recipeSchema.parse({}),
+      inputs: { sample: 'x', timestep: 't', conditioning: null },
+      floatBytes: 10_000,
+    });
+    expect(plan.layers.map(({ node: name, weight }) => [name, weight?.bias])).toEqual([
+      ['a', 'own'],
+      ['b', null],
+      ['c', null],
+    ]);
+  });
 });
