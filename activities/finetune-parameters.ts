@@ -3,6 +3,7 @@ import {
   type FinetuneParametersResult,
   finetuneParametersInputSchema,
 } from '../contracts/activities.js';
+import type { Recipe } from '../contracts/recipe.js';
 import { readSafetensors, safetensorsChunks, writeSafetensors } from '../models/tensors/safetensors.js';
 import {
   type FinetuneOptions,
@@ -63,11 +64,18 @@ export function createFinetuneParameters(deps: ActivityDeps): Activities['finetu
 async function tune(options: FinetuneOptions, context: StageContext): Promise<FinetuneResult> {
   const saved = await context.checkpoint.load();
   const from = saved === undefined ? undefined : resumed(saved);
+  const { phases } = options.settings;
   const note = 'building the training graph, measuring the held-back error';
-  const at = from?.at ?? { done: 0, total: options.settings.phases.reduce((sum, { steps }) => sum + steps, 0) };
+  const at = from?.at ?? { done: 0, total: stepsOf(phases) };
   context.progress({ ...at, unit: 'steps', note, ...(from === undefined ? {} : { resumedAt: at.done }) });
   await context.breathe();
   const pace = new CheckpointPace(performance.now());
+  const save = async (state: FinetuningState, done: number): Promise<void> => {
+    const { tensors, metadata } = checkpointFromState(state);
+    const at: Position = { done, total: stepsOf(phases) };
+    await context.checkpoint.save([...safetensorsChunks(tensors, { ...metadata, at: JSON.stringify(at) })]);
+    pace.saved(performance.now());
+  };
   return finetuneParameters({
     ...options,
     ...(from === undefined ? {} : { resume: from.state }),
@@ -75,13 +83,15 @@ async function tune(options: FinetuneOptions, context: StageContext): Promise<Fi
       const note = `${phase}: loss ${loss.toPrecision(3)}, held-back error ${percent(validation)}`;
       context.progress({ done, total, unit: 'steps', note });
       await context.breathe();
-      if (!pace.isDue(performance.now())) return;
-      const { tensors, metadata } = checkpointFromState(await snapshot());
-      const at: Position = { done, total };
-      await context.checkpoint.save([...safetensorsChunks(tensors, { ...metadata, at: JSON.stringify(at) })]);
-      pace.saved(performance.now());
+      if (pace.isDue(performance.now())) await save(await snapshot(), done);
     },
+    onPhaseEnd: (state) => save(state, stepsOf(phases.slice(0, state.phase))),
   });
+}
+
+/** Steps that phases ask for; they may end earlier. */
+function stepsOf(phases: Recipe['finetuning']['phases']): number {
+  return phases.reduce((sum, { steps }) => sum + steps, 0);
 }
 
 /** Steps, as progress counts them. */

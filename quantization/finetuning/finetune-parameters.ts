@@ -29,6 +29,8 @@ export interface FinetuneOptions {
   readonly guidance: number;
   /** Continues from here instead of the start. */
   readonly resume?: FinetuningState;
+  /** Called after each phase: the time for a checkpoint, as building the graphs of the next one takes long. */
+  readonly onPhaseEnd?: (state: FinetuningState) => Promise<void>;
   /** Called after every step; `snapshot` collects the state for a checkpoint. */
   readonly onStep?: (progress: FinetuneProgress, snapshot: () => Promise<FinetuningState>) => Promise<void>;
 }
@@ -63,6 +65,7 @@ export async function finetuneParameters(options: FinetuneOptions): Promise<Fine
   while (state.phase < settings.phases.length) {
     const phase = settings.phases[state.phase] as FinetuningPhase;
     state = await new PhaseRun(options, phase, split.training, held).run(state);
+    await options.onPhaseEnd?.(state);
   }
   const first = state.curve[0]?.validation ?? state.bestValidation;
   const after = await measure(options, state.start, seen);
