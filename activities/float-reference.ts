@@ -20,7 +20,7 @@ import { StageCache, stageKey } from './store/stage-cache.js';
 const VERSION = 1;
 
 /** Pictures whose whole trajectories are kept: enough for the error per timestep, bounded in memory. */
-export const COMPARED_TRAJECTORIES = 256;
+const COMPARED_TRAJECTORIES = 256;
 
 /** The float side of every evaluation of a run. */
 export interface FloatReference {

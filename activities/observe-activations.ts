@@ -21,7 +21,7 @@ import { loadCalibration, loadGraph, loadPlan } from './load-artifacts.js';
 import { type ActivityDeps, runStage, type StageContext } from './stage-frame.js';
 
 /** Calls of the denoiser in one run: every observed value of all of them is in memory at once. */
-export const OBSERVATION_BATCH = 8;
+const OBSERVATION_BATCH = 8;
 
 /** Runs the transformed denoiser on calibration inputs and summarises what its activations do at each timestep. */
 export function createObserveActivations(deps: ActivityDeps): Activities['observeActivations'] {

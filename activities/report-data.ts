@@ -75,7 +75,7 @@ export function withoutMachinePaths(recipe: Recipe): Recipe {
 }
 
 /** `W4A4` from the recipe's bits. */
-export function schemeOf({ recipe }: RunSpec): string {
+function schemeOf({ recipe }: RunSpec): string {
   return `W${recipe.weights.bits}A${recipe.activations.bits}`;
 }
 

@@ -32,7 +32,7 @@ import { type ActivityDeps, runStage, type StageContext } from './stage-frame.js
 import { loadPipeline } from './stored-pipeline.js';
 
 /** Trajectories sampled together; each is a checkpoint. */
-export const TRAJECTORY_BATCH = 16;
+const TRAJECTORY_BATCH = 16;
 
 /** Trajectories that are walked again to weigh timesteps. */
 const WEIGHED_TRAJECTORIES = 4;

@@ -14,7 +14,7 @@ const ENTITIES: Readonly<Record<string, string>> = {
 };
 
 /** Text for HTML and XML, in elements and in quoted attributes. Control characters that XML forbids are replaced by U+FFFD. */
-export function escapeText(text: string): string {
+function escapeText(text: string): string {
   return (
     text
       // biome-ignore lint/suspicious/noControlCharactersInRegex: these are the characters to remove

@@ -10,7 +10,7 @@ import type { ActivationObservers } from './activation-observers.js';
 import { batchOf, branchCount, type CalibrationItem, type CalibrationSet, trajectoryCount } from './calibration-set.js';
 
 /** Trajectories whose activations are observed: ranges settle long before all of them have been seen. */
-export const OBSERVED_TRAJECTORIES = 32;
+const OBSERVED_TRAJECTORIES = 32;
 
 /** Stream of the calibration seed that chooses them. */
 const CHOICE_STREAM = 10;

@@ -206,7 +206,7 @@ function takenBy(graph: Graph, feeds: Readonly<Record<string, Float32Tensor>>): 
 const WARM_UP_SHARE = 0.05;
 
 /** Factor on the learning rates at `step` of `steps`. */
-export function rateFactor(step: number, steps: number): number {
+function rateFactor(step: number, steps: number): number {
   const warmUp = Math.ceil(steps * WARM_UP_SHARE);
   if (step < warmUp) return (step + 1) / (warmUp + 1);
   return (1 + Math.cos((Math.PI * (step - warmUp)) / Math.max(1, steps - warmUp))) / 2;

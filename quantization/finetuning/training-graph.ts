@@ -93,7 +93,7 @@ export function trainablesOf(
 }
 
 /** The quantized denoiser in float arithmetic with trainables as inputs: what the training graph and validation share. */
-export function studentGraph(spec: TrainingGraphSpec): {
+function studentGraph(spec: TrainingGraphSpec): {
   graph: Graph;
   shapes: Shapes;
   emitter: NodeEmitter;
