@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from 'commander';
+import { packageVersion } from '../activities/package-file.js';
 import { type ExitCode, exitCodeFor, NibbleflowError } from '../contracts/errors.js';
 import type { CommandAction } from './command-result.js';
 import { attachCommand } from './commands/attach.js';
@@ -13,7 +14,6 @@ import { schemaCommand } from './commands/schema.js';
 import { statusCommand } from './commands/status.js';
 import { upCommand } from './commands/up.js';
 import { explainFailure } from './console-output.js';
-import { packageVersion } from './package-root.js';
 import { RunFailedError } from './run-failure.js';
 
 /** Every command, in the order of the help. */

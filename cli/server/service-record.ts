@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { packageVersion } from '../../activities/package-file.js';
 import { canonicalJson } from '../../contracts/canonical-json.js';
 import { type FailureKind, NibbleflowError } from '../../contracts/errors.js';
 import type { LoadedConfig } from '../load-config.js';
-import { packageRoot, packageVersion } from '../package-root.js';
+import { packageRoot } from '../package-root.js';
 import type { ProcessRef } from './processes.js';
 
 /** What runs for one connection: kept in `run/` of the state folder by the supervisor, read by every command. */
