@@ -29,6 +29,9 @@ export interface StepWeightOptions {
 /** Size of δ relative to the prediction: about that of a 4-bit model's error, small enough to stay on the same picture. */
 const RELATIVE_SIZE = 0.1;
 
+/** Streams of δ start here, so that they never meet those of start noise (picture indices) or step noise (from 2³²). */
+const NOISE_STREAM = 2 ** 33;
+
 /** One weight per kept step; their mean is 1. */
 export async function measureStepWeights(options: StepWeightOptions): Promise<number[]> {
   const recorded: Record<string, Tensor>[] = [];
@@ -84,7 +87,7 @@ function perturb(
   let square = 0;
   for (let at = from; at < data.length; at += 1) square += (data[at] as number) ** 2;
   const size = RELATIVE_SIZE * Math.sqrt(square / (data.length - from));
-  const noise = gaussianTensor(seed, step, [data.length - from]).data;
+  const noise = gaussianTensor(seed, NOISE_STREAM + step, [data.length - from]).data;
   let energy = 0;
   noise.forEach((unit, index) => {
     const delta = unit * size;
