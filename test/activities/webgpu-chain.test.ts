@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { EngineExecutor } from '../../activities/engine/engine-executor.js';
 import { digestFolder } from '../../activities/store/folder-digest.js';
 import type { FinetuneParametersResult } from '../../contracts/activities.js';
+import type { ArtifactRef } from '../../contracts/artifact.js';
 import { recipeSchema } from '../../contracts/recipe.js';
 import type { RunSpec } from '../../contracts/stages.js';
 import type { PipelineScores } from '../../evaluation/pipeline-scores.js';
@@ -105,6 +106,14 @@ describe('the activities on webgpu', () => {
     expectRatio(found?.training.after, expected?.training.after, ERROR_RATIO);
   });
 
+  onWebgpu('finetune below ranges that are found at run time, as the CPU does', async () => {
+    const expected = await finetunedDynamically('cpu');
+    const found = await finetunedDynamically('webgpu');
+    expect(found.validation.after).toBeLessThan(found.validation.before);
+    expectRatio(found.validation.after, expected.validation.after, ERROR_RATIO);
+    expectRatio(found.training.after, expected.training.after, ERROR_RATIO);
+  });
+
   onWebgpu('score the noise floor as the CPU does', async () => {
     const [expected, found] = await bothScores('evaluate-floor.scores');
     expect(Math.abs(mean(found.psnrDb) - mean(expected.psnrDb))).toBeLessThan(FLOAT_DB);
@@ -142,6 +151,19 @@ describe('the activities on webgpu', () => {
   });
 });
 
+/** Finetunes the same pipeline from the CPU's calibration with the default kind of activation ranges. */
+async function finetunedDynamically(device: Device): Promise<FinetuneParametersResult> {
+  const dynamic = recipeSchema.parse({ ...recipe, activations: { ranges: 'dynamic' } });
+  const [pipeline, prompts] = [refOf(cpu, 'import.pipeline'), refOf(cpu, 'import.prompts')];
+  const [graph, stats] = [refOf(cpu, 'transform.graph'), refOf(cpu, 'observe.stats')];
+  const calibration = refOf(cpu, 'sample.calibration');
+  const { activities } = bench;
+  const { plan } = await activities.planQuantization({ pipeline, prompts, recipe: dynamic });
+  const { parameters } = await activities.roundWeights({ graph, plan, stats, recipe: dynamic });
+  const compute = { device, threads: 1 };
+  return activities.finetuneParameters({ graph, plan, calibration, parameters, recipe: dynamic, compute });
+}
+
 async function expectAlike(artifact: string, isCompared: (name: string) => boolean): Promise<void> {
   const [expected, found] = await bothTensors(artifact);
   expect([...found.keys()]).toEqual([...expected.keys()]);
@@ -174,15 +196,17 @@ async function bothScores(name: string): Promise<[expected: PipelineScores, foun
 }
 
 async function tensorsOf(chain: Chain, name: string): Promise<Map<string, Tensor>> {
-  const ref = chain.artifacts[name];
-  if (ref === undefined) throw new Error(`the chain has no ${name}`);
-  return readSafetensors(await bench.store.get(ref)).tensors;
+  return readSafetensors(await bench.store.get(refOf(chain, name))).tensors;
 }
 
 async function scoresOf(chain: Chain, name: string): Promise<PipelineScores> {
+  return (await bench.store.getJson(refOf(chain, name))) as PipelineScores;
+}
+
+function refOf(chain: Chain, name: string): ArtifactRef {
   const ref = chain.artifacts[name];
   if (ref === undefined) throw new Error(`the chain has no ${name}`);
-  return (await bench.store.getJson(ref)) as PipelineScores;
+  return ref;
 }
 
 /** √(Σ(a − b)² / Σb²); 0 for two tensors of zeros. */
