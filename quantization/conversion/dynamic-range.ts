@@ -7,8 +7,10 @@ import { codeRange, SCALE_EPSILON, symmetricDivisor } from '../formats/integer-g
  * Ranges found at run time, one per pixel or token and group of channels:
  *
  *   unsigned:  s = (max(x, 0) − min(x, 0)) / (2^b − 1),  z = round(−min(x, 0) / s)
- *   signed:    s = max|x| / (2^(b−1) − ½),               z = 0
+ *   signed:    s = (1 + 2⁻¹⁰) · max|x| / (2^(b−1) − ½),  z = 0
  *
+ * The factor keeps the largest value, which half a code more would put beyond the grid, from lying exactly between two codes:
+ * the last bit of its scale would choose one of them.
  * A value whose channels are split into groups is reshaped so that a group is an axis of its own.
  */
 export interface DynamicRange {
@@ -24,6 +26,8 @@ export interface DynamicRange {
   /** Gives a value of `grouped`'s dims the dims of the original. */
   restore(value: string): string;
 }
+
+const TIE_BREAK = 1 + 2 ** -10;
 
 /**
  * Block size of a range over all channels, where that is more than the planned run has: the axis of softmax·V counts tokens,
@@ -48,7 +52,7 @@ export function emitDynamicRange(
   const epsilon = emitter.scalar(SCALE_EPSILON);
   if (symmetric) {
     const largest = emitter.emit('ReduceMax', [emitter.emit('Abs', [grouping.grouped]), axes], keep);
-    const scale = emitter.emit('Mul', [largest, emitter.scalar(1 / symmetricDivisor(bits))]);
+    const scale = emitter.emit('Mul', [largest, emitter.scalar(TIE_BREAK / symmetricDivisor(bits))]);
     return { ...grouping, scale: emitter.emit('Max', [scale, epsilon], {}, 'scale'), negatedMin: null };
   }
   const zero = emitter.scalar(0);

@@ -72,36 +72,24 @@ function fakeQuantize(
   value: string,
   scale: string,
   zero: string | null,
-  { min, max }: CodeBounds,
+  bounds: CodeBounds | null,
   emitter: NodeEmitter,
 ): string {
   const steps = emitter.emit('Div', [value, scale]);
-  return emitter.emit('Mul', [rounded(clamped(steps, zero, { min, max }, emitter), emitter), scale], {}, 'value');
+  const inside = bounds === null ? steps : clamped(steps, zero, bounds, emitter);
+  return emitter.emit('Mul', [rounded(inside, emitter), scale], {}, 'value');
 }
 
-/** Codes at which values are clamped; without bounds nothing can be outside. */
+/** Codes at which values are clamped; null: nothing can be outside. */
 interface CodeBounds {
-  readonly min?: number;
-  readonly max?: number;
+  readonly min: number;
+  readonly max: number;
 }
 
 function clamped(steps: string, zero: string | null, { min, max }: CodeBounds, emitter: NodeEmitter): string {
-  if (zero === null && min !== undefined && max !== undefined) {
-    return emitter.emit('Clip', [steps, emitter.scalar(min), emitter.scalar(max)]);
-  }
-  const bound = (code: number): string =>
-    zero === null ? emitter.scalar(code) : emitter.emit('Sub', [emitter.scalar(code), zero]);
-  const above = min === undefined ? steps : emitter.emit('Max', [steps, bound(min)]);
-  return max === undefined ? above : emitter.emit('Min', [above, bound(max)]);
-}
-
-/**
- * Codes that a dynamic range can leave: it starts at the smallest value and ends at the largest, (max − min) / s = 2^b − 1, so
- * rounding both ends leaves the unsigned grid only when both lie exactly halfway. Signed grids meet their upper end halfway
- * always (|x| / s ≤ 2^(b−1) − ½) and need the clamp.
- */
-function dynamicBounds(scheme: ActivationQuantizer['scheme']): CodeBounds {
-  return scheme.symmetric ? { max: codeRange({ bits: scheme.bits, signed: true }).max } : {};
+  if (zero === null) return emitter.emit('Clip', [steps, emitter.scalar(min), emitter.scalar(max)]);
+  const bound = (code: number): string => emitter.emit('Sub', [emitter.scalar(code), zero]);
+  return emitter.emit('Min', [emitter.emit('Max', [steps, bound(min)]), bound(max)]);
 }
 
 function rounded(value: string, emitter: NodeEmitter): string {
@@ -109,11 +97,15 @@ function rounded(value: string, emitter: NodeEmitter): string {
   return emitter.emit('Sub', [emitter.emit('Add', [value, shift]), shift], {}, 'codes');
 }
 
+/**
+ * A dynamic range needs no clamp: it starts at the smallest value and ends at the largest, (max − min) / s = 2^b − 1, so
+ * rounding both ends leaves the unsigned grid only when both lie exactly halfway; signed, |x| / s < 2^(b−1) − ½.
+ */
 function dynamicFake(quantizer: ActivationQuantizer, dims: readonly number[], emitter: NodeEmitter): string {
   const range = emitDynamicRange(quantizer, dims, emitter);
   const zero =
     range.negatedMin === null ? null : rounded(emitter.emit('Div', [range.negatedMin, range.scale]), emitter);
-  return range.restore(fakeQuantize(range.grouped, range.scale, zero, dynamicBounds(quantizer.scheme), emitter));
+  return range.restore(fakeQuantize(range.grouped, range.scale, zero, null, emitter));
 }
 
 function tableFake(

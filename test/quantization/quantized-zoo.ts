@@ -20,18 +20,22 @@ import { zooPipeline } from '../zoo-pipeline.js';
 
 export const pipeline = zooPipeline();
 
-/** A built-in recipe file. */
+/** What a built-in recipe file itself says. */
 function recipeFile(name: string): RecipeInput {
-  return parse(readFileSync(new URL(`../../quantization/recipes/${name}.yaml`, import.meta.url), 'utf8')) as RecipeInput;
+  const file = new URL(`../../quantization/recipes/${name}.yaml`, import.meta.url);
+  return parse(readFileSync(file, 'utf8')) as RecipeInput;
 }
 
-/** The built-in recipe with ranges found at run time, with some settings changed. */
-export function defaultRecipe(changes: Pick<RecipeInput, 'weights' | 'activations'> = {}): RecipeInput {
+/** A built-in recipe with some settings changed: the default one, or that with ranges found at run time. */
+export function bundledRecipe(
+  name: 'w4a4' | 'w4a4-dynamic',
+  changes: Pick<RecipeInput, 'weights' | 'activations'> = {},
+): RecipeInput {
   const base = recipeFile('w4a4');
-  const { activations } = recipeFile('w4a4-dynamic');
+  const { weights, activations } = recipeFile(name);
   return {
     ...base,
-    weights: { ...base.weights, ...changes.weights },
+    weights: { ...base.weights, ...weights, ...changes.weights },
     activations: { ...base.activations, ...activations, ...changes.activations },
   };
 }

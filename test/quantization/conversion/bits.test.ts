@@ -5,7 +5,7 @@ import { writeModel } from '../../../models/onnx/model-proto.js';
 import { denoiserFeeds } from '../../../models/pipelines/denoiser-feeds.js';
 import { asFloat32, concatRows, type Float32Tensor, type Tensor } from '../../../models/tensors/tensor.js';
 import { batchOf, type CalibrationSet } from '../../../quantization/calibration/calibration-set.js';
-import { convertZoo, defaultRecipe, pipeline, prepareZoo, randomlyCalibrated } from '../quantized-zoo.js';
+import { bundledRecipe, convertZoo, pipeline, prepareZoo, randomlyCalibrated } from '../quantized-zoo.js';
 import { promptSets, zooCalibration } from '../zoo-calibration.js';
 
 /** Σ(ε − ε̃)² / Σε² of the zoo's denoiser on float trajectories, by bits of weights and activations. */
@@ -25,7 +25,7 @@ beforeAll(async () => {
   const target = concatRows(set.timesteps.map((_, step) => batchAt(set, step).target));
   for (const [name, [weight, activation]] of Object.entries(SETTINGS)) {
     const prepared = prepareZoo(
-      defaultRecipe({ weights: { bits: weight, range: 'absmax' }, activations: { bits: activation } }),
+      bundledRecipe('w4a4-dynamic', { weights: { bits: weight, range: 'absmax' }, activations: { bits: activation } }),
     );
     const converted = convertZoo(prepared, await randomlyCalibrated(executor, prepared, []));
     const model = writeModel(converted);

@@ -138,14 +138,27 @@ for (const bits of BITS) {
         await expectReference(one, x);
       });
 
-      it('rounds ties of a dynamic range to the even code', async () => {
-        // The range makes the step a power of two: ±(2^(b−1) − ½)·¼, or 0…(2^b − 1)·¼.
-        const end = ((2 ** bits - 1) / (symmetric ? 2 : 1)) * 0.25;
-        const inside = Array.from({ length: 15 }, (_, index) => Math.min(end, (index + 0.5) * 0.25));
-        const x = float32([1, 16], [end, ...inside]);
-        const one: QuantizerCase = { dims: x.dims, channelAxis: 1, scheme };
-        await expectReference(one, x);
-      });
+      if (symmetric)
+        it('gives the largest value of a dynamic range the last code, with either sign', async () => {
+          const largest = gaussianTensor(40, 0, [200]).data.map((value) => Math.abs(value) + 0.1);
+          const x = float32(
+            [400, 2],
+            Array.from(largest).flatMap((value) => [value, value / 3, -value, value / 3]),
+          );
+          const { codes } = await expectReference({ dims: x.dims, channelAxis: 1, scheme }, x);
+          const last = 2 ** (bits - 1) - 1;
+          expect(new Set(codes.filter((_, index) => index % 4 === 0))).toEqual(new Set([last]));
+          expect(new Set(codes.filter((_, index) => index % 4 === 2))).toEqual(new Set([-last]));
+        });
+      else
+        it('rounds ties of a dynamic range to the even code', async () => {
+          // The range makes the step a power of two.
+          const end = (2 ** bits - 1) * 0.25;
+          const inside = Array.from({ length: 15 }, (_, index) => Math.min(end, (index + 0.5) * 0.25));
+          const x = float32([1, 16], [end, ...inside]);
+          const one: QuantizerCase = { dims: x.dims, channelAxis: 1, scheme };
+          await expectReference(one, x);
+        });
     });
   }
 }

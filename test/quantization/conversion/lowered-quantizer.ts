@@ -166,7 +166,7 @@ function dynamicReference({ scheme, channelAxis }: QuantizerCase, x: Float32Tens
 /** float32 at every step, as the graph computes it. */
 function symmetricGroup(members: readonly number[], bits: number): { scale: number; zeroPoint: number } {
   const largest = members.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
-  const scale = Math.fround(largest * Math.fround(1 / symmetricDivisor(bits)));
+  const scale = Math.fround(largest * Math.fround((1 + 2 ** -10) / symmetricDivisor(bits)));
   return { scale: Math.max(scale, SCALE_EPSILON), zeroPoint: 0 };
 }
 

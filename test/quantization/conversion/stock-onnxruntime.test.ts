@@ -7,7 +7,7 @@ import { inferShapes } from '../../../models/onnx/shape-inference.js';
 import { denoiserDims } from '../../../models/pipelines/denoiser-dims.js';
 import { asFloat32, type Tensor } from '../../../models/tensors/tensor.js';
 import { maxAbs, maxAbsDifference } from '../../models/autodiff/train-graph.js';
-import { defaultRecipe, pipeline, prepareZoo, randomFeeds, randomlyCalibrated } from '../quantized-zoo.js';
+import { bundledRecipe, pipeline, prepareZoo, randomFeeds, randomlyCalibrated } from '../quantized-zoo.js';
 import { type ConvertedZoo, convertedZoo, cutOut, dequantizerOf, elementScales } from './converted-zoo.js';
 import { runStock } from './stock-onnxruntime.js';
 
@@ -46,19 +46,24 @@ function recipes(): Record<string, RecipeInput> {
     [4, 8],
     [6, 6],
   ] as const) {
+    // How scales are found makes no other graph; these are the quick ways.
+    const weights = { bits: weight, range: 'absmax' as const };
+    const activations = { bits: activation, range: 'minmax' as const };
     const name = `W${weight}A${activation}`;
-    // How scales are found makes no other graph; this is the quick way.
-    const changes = { weights: { bits: weight, range: 'absmax' as const }, activations: { bits: activation } };
-    found[`${name}, the default recipe`] = defaultRecipe(changes);
-    found[`${name}, tables by timestep, groups of weights`] = {
-      weights: { bits: weight, range: 'absmax' },
-      activations: { bits: activation, ranges: 'timestep', range: 'minmax' },
-    };
+    found[`${name}, the default recipe`] = bundledRecipe('w4a4', { weights, activations });
+    found[`${name}, ranges at run time`] = bundledRecipe('w4a4-dynamic', { weights, activations });
   }
   for (const bits of [4, 8]) {
-    found[`W${bits}A${bits}, one static range, groups of weights`] = {
-      weights: { bits, range: 'absmax' },
-      activations: { bits, ranges: 'static', range: 'minmax' },
+    const weights = { bits, granularity: 'group' as const, range: 'absmax' as const };
+    for (const ranges of ['timestep', 'static'] as const) {
+      found[`W${bits}A${bits}, ${ranges} ranges, groups of weights`] = {
+        weights,
+        activations: { bits, ranges, range: 'minmax' },
+      };
+    }
+    found[`W${bits}A${bits}, ranges at run time without groups, groups of weights`] = {
+      weights,
+      activations: { bits, ranges: 'dynamic', symmetric: true, groupSize: null },
     };
   }
   return found;
