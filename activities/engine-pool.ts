@@ -1,6 +1,7 @@
 import { NibbleflowError } from '../contracts/errors.js';
 import type { Compute } from '../contracts/stages.js';
 import { EngineExecutor } from './engine/engine-executor.js';
+import { runSelfTest } from './engine/self-test.js';
 
 /** A warm engine is closed when nobody used it for this long: its memory is worth more than the second it saves. */
 const IDLE_MS = 60_000;
@@ -15,11 +16,14 @@ interface PooledEngine {
 
 /**
  * Engine children, each lent to one stage at a time and kept warm between stages. A stage that fails or is cancelled has
- * its child killed, so that nothing it left behind (sessions, residents, a running kernel) reaches another stage.
+ * its child killed, so that nothing it left behind (sessions, residents, a running kernel) reaches another stage. The first
+ * engine of a kind must pass the self-test: an onnxruntime that rewrites low-bit graphs into other arithmetic does no work.
  */
 export class EnginePool {
   private readonly idle: PooledEngine[] = [];
   private readonly all = new Set<PooledEngine>();
+  /** Kinds of engine whose first child has passed the self-test. */
+  private readonly tested = new Set<string>();
   private closed = false;
 
   constructor(private readonly idleMs: number = IDLE_MS) {}
@@ -69,6 +73,13 @@ export class EnginePool {
     });
     const engine: PooledEngine = { key, executor, life, timer: undefined };
     this.all.add(engine);
+    if (!this.tested.has(key)) {
+      await runSelfTest(executor).catch(async (error: unknown) => {
+        await this.discard(engine);
+        throw error;
+      });
+      this.tested.add(key);
+    }
     return engine;
   }
 
