@@ -15,6 +15,7 @@ export interface PlannedDenoiser extends TransformedDenoiser {
 
 /** Transforms the pipeline's denoiser and plans it. Same pipeline and recipe, same plan. @throws what the two throw */
 export function planDenoiser(pipeline: Pipeline, recipe: Recipe): PlannedDenoiser {
+  refuseFinetuning(pipeline.denoiser, recipe);
   const transformed = transformDenoiser(pipeline, recipe.transforms);
   const plan = planLayers({
     ...transformed,
@@ -32,5 +33,24 @@ export function planningInputs({ inputs, modelPath }: Denoiser): DenoiserInputs 
   if (timestep !== null) return { sample, timestep, conditioning };
   throw new NibbleflowError('InvalidModel', 'a denoiser without a timestep input is not supported', {
     where: modelPath,
+  });
+}
+
+/** What finetuning cannot train yet is refused before any work. @throws NibbleflowError InvalidModel */
+export function refuseFinetuning(
+  denoiser: Pick<Denoiser, 'predictsVariance' | 'timestepRows' | 'modelPath'>,
+  recipe: Recipe,
+): void {
+  if (!recipe.finetuning.enabled || recipe.finetuning.phases.length === 0) return;
+  const reasons = [
+    denoiser.predictsVariance ? 'it predicts a variance beside the noise' : '',
+    denoiser.timestepRows === 'scalar' || denoiser.timestepRows === 'one'
+      ? 'it takes one timestep for the whole batch'
+      : '',
+  ].filter((reason) => reason !== '');
+  if (reasons.length === 0) return;
+  throw new NibbleflowError('InvalidModel', `this denoiser cannot be finetuned: ${reasons.join(', and ')}`, {
+    where: denoiser.modelPath,
+    fix: 'Quantize it without finetuning: --set finetuning.enabled=false.',
   });
 }
