@@ -69,6 +69,8 @@ export class EnginePool {
     const executor = await EngineExecutor.start({
       device: compute.device,
       threads: compute.threads,
+      // The queue of computing stages has one slot per device, so an engine has its cores to itself.
+      spinning: compute.threads > 1,
       signal: life.signal,
     });
     const engine: PooledEngine = { key, executor, life, timer: undefined };
