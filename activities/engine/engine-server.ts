@@ -1,6 +1,6 @@
 import { type InferenceSession, Tensor as OrtTensor } from 'onnxruntime-node';
 import type { OpenOptions, Resident } from '../../models/executor.js';
-import type { ElementType, Tensor, TensorData } from '../../models/tensors/tensor.js';
+import { ELEMENT_TYPES, type ElementType, type Tensor, type TensorData } from '../../models/tensors/tensor.js';
 import { openFailure, runFailure } from './failures.js';
 import { PlacementCheck } from './placement.js';
 import {
@@ -199,26 +199,11 @@ async function runSession(
   }
 }
 
-/** Element types a graph input or output can have; the others make onnxruntime-node throw late or abort the process. */
-const CARRIED_TYPES: ReadonlySet<string> = new Set<ElementType>([
-  'float32',
-  'float64',
-  'float16',
-  'int64',
-  'uint64',
-  'int32',
-  'uint32',
-  'int16',
-  'uint16',
-  'int8',
-  'uint8',
-  'bool',
-]);
-
+/** Types without a tensor make onnxruntime-node throw late or abort the process. */
 function refuseUncarriedTypes(session: InferenceSession): void {
   for (const value of [...session.inputMetadata, ...session.outputMetadata]) {
     const type = value.isTensor ? value.type : 'not a tensor';
-    if (!CARRIED_TYPES.has(type)) {
+    if (!ELEMENT_TYPES.has(type)) {
       throw new RequestFailed({
         kind: 'InvalidModel',
         what: `graph input or output '${value.name}' is ${type}, which onnxruntime-node cannot carry`,

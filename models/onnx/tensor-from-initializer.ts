@@ -1,25 +1,10 @@
 import { NibbleflowError } from '../../contracts/errors.js';
-import { dataFromBytes, type ElementType, type Tensor, tensor } from '../tensors/tensor.js';
+import { dataFromBytes, ELEMENT_TYPES, type ElementType, type Tensor, tensor } from '../tensors/tensor.js';
 import type { DataTypeName, Initializer } from './graph.js';
-
-const TENSOR_TYPES: ReadonlySet<DataTypeName> = new Set<ElementType>([
-  'float32',
-  'float64',
-  'float16',
-  'int64',
-  'uint64',
-  'int32',
-  'uint32',
-  'int16',
-  'uint16',
-  'int8',
-  'uint8',
-  'bool',
-]);
 
 /** Whether tensors of this ONNX type exist in memory (float4, float8, bfloat16, int4, strings do not). */
 export function isElementType(type: DataTypeName): type is ElementType {
-  return TENSOR_TYPES.has(type);
+  return ELEMENT_TYPES.has(type);
 }
 
 /**

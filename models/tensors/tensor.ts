@@ -43,6 +43,9 @@ const ARRAY_CONSTRUCTORS = {
   bool: Uint8Array,
 } as const;
 
+/** Every element type a tensor can have. */
+export const ELEMENT_TYPES: ReadonlySet<string> = new Set(Object.keys(ARRAY_CONSTRUCTORS));
+
 /** Number of elements of a tensor with these dims. */
 export function elementCount(dims: readonly number[]): number {
   return dims.reduce((product, dim) => product * dim, 1);
