@@ -3,6 +3,7 @@ import {
   type FinetuneParametersResult,
   finetuneParametersInputSchema,
 } from '../contracts/activities.js';
+import { NibbleflowError } from '../contracts/errors.js';
 import type { Recipe } from '../contracts/recipe.js';
 import { readSafetensors, safetensorsChunks, writeSafetensors } from '../models/tensors/safetensors.js';
 import {
@@ -38,6 +39,7 @@ export function createFinetuneParameters(deps: ActivityDeps): Activities['finetu
       },
       rawInput,
       async (input, context): Promise<Omit<FinetuneParametersResult, 'reused' | 'seconds'>> => {
+        refuseSmallerBatch(context.microBatchDivisor, input.recipe.finetuning.batchSize);
         const { set, denoiser } = await loadCalibration(context.store, input.calibration);
         const options = {
           graph: await loadGraph(context.store, input.graph),
@@ -59,6 +61,15 @@ export function createFinetuneParameters(deps: ActivityDeps): Activities['finetu
         };
       },
     );
+}
+
+/** A smaller batch would be another training: the person decides, instead of retries that run out of memory alike. */
+function refuseSmallerBatch(divisor: number, batchSize: number): void {
+  if (divisor === 1) return;
+  throw new NibbleflowError('InvalidRecipe', 'finetuning ran out of memory', {
+    where: `finetuning.batchSize ${batchSize}`,
+    fix: `Free memory, or choose a smaller batch: --set finetuning.batchSize=${Math.max(2, Math.floor(batchSize / 2))}.`,
+  });
 }
 
 async function tune(options: FinetuneOptions, context: StageContext): Promise<FinetuneResult> {
