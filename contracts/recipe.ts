@@ -6,7 +6,7 @@ import { z } from 'zod';
  */
 
 const bits = z.number().int().min(2).max(8);
-const groupSize = z.union([z.literal(32), z.literal(64), z.literal(128)]);
+const groupSize = z.union([z.literal(16), z.literal(32), z.literal(64), z.literal(128)]);
 
 export const weightSettingsSchema = z
   .strictObject({
@@ -54,9 +54,25 @@ export const LAYER_ROLES = [
 export const layerRoleSchema = z.enum(LAYER_ROLES);
 export type LayerRole = z.infer<typeof layerRoleSchema>;
 
+/**
+ * Parts of the role attention-projection. A layer can be several: a joint qkv layer is query and self-key-value. Keys and
+ * values are of cross-attention when the layer's input does not depend on the sample.
+ */
+export const ATTENTION_PARTS = [
+  'attention-query',
+  'attention-self-key-value',
+  'attention-cross-key-value',
+  'attention-output',
+] as const;
+export type AttentionPart = (typeof ATTENTION_PARTS)[number];
+const layerSelectorSchema = z.enum([...LAYER_ROLES, ...ATTENTION_PARTS]);
+
 export const finetuningPhaseSchema = z.strictObject({
   name: z.string().min(1),
-  layers: z.array(layerRoleSchema).min(1).describe('roles of the layers whose weights and biases are trained'),
+  layers: z
+    .array(layerSelectorSchema)
+    .min(1)
+    .describe('roles, or parts of attention, of the layers whose weights and biases are trained'),
   steps: z.number().int().positive(),
   learningRateWeights: z.number().positive().default(1e-4),
   learningRateScales: z.number().positive().default(1e-3),

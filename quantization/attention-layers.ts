@@ -11,9 +11,13 @@ export interface AttentionLayers {
   readonly contexts: ReadonlySet<Node>;
   /** The linear layers in front of q, k and V and the ones right behind softmax·V. */
   readonly projections: ReadonlySet<Node>;
+  /** What each of `projections` computes; a joint layer computes several. */
+  readonly operands: ReadonlyMap<Node, ReadonlySet<AttentionOperand>>;
   /** Operands of `contexts` that come from a softmax: never negative. */
   readonly probabilities: ReadonlySet<string>;
 }
+
+export type AttentionOperand = 'query' | 'key' | 'value' | 'output';
 
 /** From q·kᵀ to the softmax: scaling, masks, changes of precision. */
 const BETWEEN_SCORES_AND_SOFTMAX: ReadonlySet<string> = new Set([
@@ -48,6 +52,7 @@ const FROM_PROJECTION: ReadonlySet<string> = new Set([
 /** From softmax·V to the output projection: joining heads, scaling. */
 const TO_PROJECTION: ReadonlySet<string> = new Set([...MOVES, 'Mul', 'Div']);
 
+/** The first operand of q·kᵀ counts as the query: exporters write q·kᵀ, not k·qᵀ. */
 export function findAttentionLayers(
   graph: Graph,
   layers: readonly FoundLayer[],
@@ -67,7 +72,12 @@ export function findAttentionLayers(
 
   const scores = new Set<Node>();
   const contexts = new Set<Node>();
-  const projections = new Set<Node>();
+  const operandsOf = new Map<Node, Set<AttentionOperand>>();
+  const mark = (nodes: Iterable<Node>, operand: AttentionOperand): void => {
+    for (const node of nodes) {
+      if (weighted.has(node)) operandsOf.set(node, (operandsOf.get(node) ?? new Set()).add(operand));
+    }
+  };
   const probabilities = new Set<string>();
   for (const context of products) {
     const operands = context.inputs.map((value) => ({ value, softmaxes: softmaxBehind(value).layers }));
@@ -78,18 +88,15 @@ export function findAttentionLayers(
     const found = softmaxes
       .flatMap((softmax) => [...productBehind(softmax.inputs[0] ?? '').layers])
       .filter((node) => products.has(node));
-    for (const score of found) scores.add(score);
-    const queriesKeysValues = [
-      ...found.flatMap((score) => score.inputs),
-      ...operands.filter((operand) => operand.softmaxes.size === 0).map((operand) => operand.value),
-    ];
-    for (const value of queriesKeysValues) for (const layer of projectionBehind(value).layers) projections.add(layer);
-    for (const layer of layersAhead(graph, context.outputs[0] ?? '', TO_PROJECTION, any)) projections.add(layer);
+    for (const score of found) {
+      scores.add(score);
+      mark(projectionBehind(score.inputs[0] ?? '').layers, 'query');
+      mark(projectionBehind(score.inputs[1] ?? '').layers, 'key');
+    }
+    for (const { value, softmaxes: behind } of operands) {
+      if (behind.size === 0) mark(projectionBehind(value).layers, 'value');
+    }
+    mark(layersAhead(graph, context.outputs[0] ?? '', TO_PROJECTION, any), 'output');
   }
-  return {
-    scores,
-    contexts,
-    probabilities,
-    projections: new Set([...projections].filter((node) => weighted.has(node))),
-  };
+  return { scores, contexts, probabilities, projections: new Set(operandsOf.keys()), operands: operandsOf };
 }

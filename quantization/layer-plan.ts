@@ -1,4 +1,4 @@
-import type { LayerRole } from '../contracts/recipe.js';
+import type { AttentionPart, LayerRole } from '../contracts/recipe.js';
 
 /**
  * What will happen to each layer of a denoiser. Built by plan-layers.ts from the transformed graph and the recipe; read by
@@ -20,6 +20,8 @@ export interface PlannedLayer {
   readonly node: string;
   readonly opType: 'Conv' | 'MatMul' | 'Gemm';
   readonly role: LayerRole;
+  /** What an attention projection computes; absent for every other role. */
+  readonly attentionParts?: readonly AttentionPart[];
   /** The value the layer computes (before a separate bias Add, if any). */
   readonly output: string;
   /** null for matrix products of two activations. */

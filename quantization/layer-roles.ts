@@ -1,4 +1,4 @@
-import type { LayerRole } from '../contracts/recipe.js';
+import type { AttentionPart, LayerRole } from '../contracts/recipe.js';
 import type { Graph, Node } from '../models/onnx/graph.js';
 import type { Shapes } from '../models/onnx/shape-inference.js';
 import { type AttentionLayers, findAttentionLayers } from './attention-layers.js';
@@ -15,6 +15,8 @@ export interface DenoiserInputs {
 
 export interface LayerRoles {
   roleOf(layer: FoundLayer): LayerRole;
+  /** What a layer with the role attention-projection computes, in the order of ATTENTION_PARTS. */
+  attentionPartsOf(layer: FoundLayer): AttentionPart[];
   readonly attention: AttentionLayers;
 }
 
@@ -50,7 +52,22 @@ export function layerRoles(context: RoleContext): LayerRoles {
     if (feedForward.has(layer.node)) return 'feed-forward';
     return layer.opType === 'Conv' ? 'convolution' : 'linear';
   };
-  return { roleOf, attention };
+  return { roleOf, attentionPartsOf: (layer) => attentionParts(context, attention, layer), attention };
+}
+
+function attentionParts(
+  { dependencies, inputs }: RoleContext,
+  { operands }: AttentionLayers,
+  layer: FoundLayer,
+): AttentionPart[] {
+  const computed = operands.get(layer.node) ?? new Set();
+  const isSelf = dependencies(layer.inputs[0]?.value ?? '').has(inputs.sample);
+  const keyValue = isSelf ? 'attention-self-key-value' : 'attention-cross-key-value';
+  return [
+    ...(computed.has('query') ? (['attention-query'] as const) : []),
+    ...(computed.has('key') || computed.has('value') ? ([keyValue] as const) : []),
+    ...(computed.has('output') ? (['attention-output'] as const) : []),
+  ];
 }
 
 function isShapeQuery(node: Node): boolean {

@@ -100,6 +100,7 @@ function plannedLayer(
     node: layer.node.name,
     opType: layer.opType,
     role,
+    ...(role === 'attention-projection' ? { attentionParts: planner.roles.attentionPartsOf(layer) } : {}),
     output: layer.node.outputs[0] ?? '',
     weight:
       layer.weight === null

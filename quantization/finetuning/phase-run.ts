@@ -10,6 +10,7 @@ import type { FinetuneOptions } from './finetune-parameters.js';
 import { calibrationFeeds, trainingBatch, trainingItems } from './finetuning-data.js';
 import type { FinetuningState } from './finetuning-state.js';
 import { mergeTrained } from './merge-trained.js';
+import { selectedLayers } from './selected-layers.js';
 import {
   buildTrainingGraph,
   TRAINING_INPUTS,
@@ -33,9 +34,7 @@ export class PhaseRun {
 
   async run(start: FinetuningState): Promise<FinetuningState> {
     const { options, phase } = this;
-    const roles = new Set(phase.layers);
-    const layers = options.plan.layers.filter((layer) => layer.weight !== null && layer.skipped === null);
-    const trained = new Set(layers.filter((layer) => roles.has(layer.role)).map((layer) => layer.name));
+    const trained = selectedLayers(options.plan, phase.layers);
     if (trainablesOf(options.plan, start.start, trained).length === 0) return nextPhase(start, start.start);
     const training = this.trainingGraph(start.start, trained);
     const runnable = await options.executor.open(writeModel(training.graph));

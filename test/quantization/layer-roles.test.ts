@@ -68,5 +68,9 @@ describe('roles of other networks and exporters', () => {
       'time-embedding',
       'last',
     ]);
+    const parts = sit.layers.flatMap(({ attentionParts }) => (attentionParts === undefined ? [] : [attentionParts]));
+    expect(parts).toEqual(
+      Array.from({ length: 3 }, () => [['attention-query', 'attention-self-key-value'], ['attention-output']]).flat(),
+    );
   });
 });

@@ -65,6 +65,19 @@ describe('the plan of the zoo denoiser', () => {
     }
   });
 
+  test('tells queries, keys and values of self- and cross-attention, and outputs apart', () => {
+    const expectations: readonly (readonly [RegExp, string])[] = [
+      [/to_q$/, 'attention-query'],
+      [/attn1\.to_[kv]$/, 'attention-self-key-value'],
+      [/attn2\.to_[kv]$/, 'attention-cross-key-value'],
+      [/to_out\.0$/, 'attention-output'],
+    ];
+    for (const { name, attentionParts } of plan.layers) {
+      const expected = expectations.find(([pattern]) => pattern.test(name));
+      expect([name, attentionParts]).toEqual([name, expected && [expected[1]]]);
+    }
+  });
+
   test('knows axes, bias and groups of every kind of layer', () => {
     const conv = layerNamed(plan, 'down_blocks.1.resnets.0.conv1');
     expect(conv.weight).toMatchObject({
