@@ -1,4 +1,4 @@
-import { type Matrix, zeroMatrix } from './matrix.js';
+import { type Matrix, zeroMatrix } from '../../models/linalg/matrix.js';
 
 /**
  * A factor F [r, d] of a symmetric positive semi-definite S [d, d] with Fᵀ·F = S (Cholesky with diagonal pivoting, Higham 2002,

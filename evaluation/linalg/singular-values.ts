@@ -1,4 +1,4 @@
-import { dot, type Matrix, matrixRow, transpose } from './matrix.js';
+import { dot, type Matrix, matrixRow, transpose } from '../../models/linalg/matrix.js';
 import { triangularFactor } from './triangular-factor.js';
 
 /** Sweeps of Jacobi rotations; quadratic convergence needs about ten, more means that the input was not finite. */

@@ -1,4 +1,4 @@
-import { dot, type Matrix, matrixRow, transpose, zeroMatrix } from './matrix.js';
+import { dot, type Matrix, matrixRow, transpose, zeroMatrix } from '../../models/linalg/matrix.js';
 
 /**
  * The triangular factor R of A = Q·R by Householder reflections (Golub & Van Loan, Matrix Computations, algorithm 5.2.1):

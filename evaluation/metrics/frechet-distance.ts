@@ -1,6 +1,6 @@
 import { NibbleflowError } from '../../contracts/errors.js';
+import { dot, type Matrix, multiplyTransposed } from '../../models/linalg/matrix.js';
 import type { Float32Tensor } from '../../models/tensors/tensor.js';
-import { dot, type Matrix, multiplyTransposed } from '../linalg/matrix.js';
 import { semidefiniteFactor } from '../linalg/pivoted-cholesky.js';
 import { nuclearNorm } from '../linalg/singular-values.js';
 import { triangularFactor } from '../linalg/triangular-factor.js';

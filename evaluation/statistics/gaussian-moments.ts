@@ -1,5 +1,5 @@
+import type { Matrix } from '../../models/linalg/matrix.js';
 import type { Float32Tensor } from '../../models/tensors/tensor.js';
-import type { Matrix } from '../linalg/matrix.js';
 
 /**
  * Mean and covariance of rows that arrive in batches, float64.

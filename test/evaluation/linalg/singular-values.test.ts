@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest';
-import { type Matrix, multiplyTransposed, transpose, zeroMatrix } from '../../../evaluation/linalg/matrix.js';
 import { semidefiniteFactor } from '../../../evaluation/linalg/pivoted-cholesky.js';
 import { nuclearNorm, singularValues } from '../../../evaluation/linalg/singular-values.js';
 import { triangularFactor } from '../../../evaluation/linalg/triangular-factor.js';
+import { type Matrix, multiplyTransposed, transpose, zeroMatrix } from '../../../models/linalg/matrix.js';
 import { gaussianTensor } from '../../../models/tensors/random.js';
 
 /** Sums of some hundred float64 products of numbers around one. */
