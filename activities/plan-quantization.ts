@@ -18,7 +18,7 @@ export function createPlanQuantization(deps: ActivityDeps): Activities['planQuan
   return (rawInput) =>
     runStage(
       deps,
-      { stage: 'plan', version: 1, input: planQuantizationInputSchema },
+      { stage: 'plan', version: 2, input: planQuantizationInputSchema },
       rawInput,
       async ({ pipeline, prompts, recipe }, context): Promise<Omit<PlanQuantizationResult, 'reused' | 'seconds'>> => {
         checkDisjoint(await loadPrompts(context.store, prompts));
