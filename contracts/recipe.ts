@@ -107,6 +107,20 @@ export const recipeSchema = z.strictObject({
       }),
     )
     .default([]),
+  lowRank: z
+    .strictObject({
+      macsBudget: z
+        .number()
+        .min(0)
+        .max(0.5)
+        .default(0)
+        .describe("float side branches of low rank: extra multiply-adds as a share of the denoiser's; 0 is none"),
+      weighting: z
+        .enum(['output', 'layer'])
+        .default('output')
+        .describe("errors count by what they do to the denoiser's output, or relative to each layer's own output"),
+    })
+    .prefault({}),
   transforms: z.array(z.enum(['split-shortcut'])).default(['split-shortcut']),
   sampling: z
     .strictObject({
@@ -173,6 +187,16 @@ export const recipeSchema = z.strictObject({
         .describe('share of the calibration prompts held back'),
       validateEvery: z.number().int().positive().default(50).describe('steps between validations'),
       patience: z.number().int().positive().default(6).describe('validations without improvement before a phase ends'),
+      gradient: z
+        .enum(['identity', 'trust'])
+        .default('identity')
+        .describe('what passes rounding backwards: everything inside the grid, or where the rounding error is small'),
+      trustFactor: z
+        .number()
+        .positive()
+        .max(1000)
+        .default(1)
+        .describe('gradient trust: 1 trusts errors up to half a step of the best grid for a Gaussian'),
       seed: z.number().int().nonnegative().default(2),
     })
     .prefault({}),

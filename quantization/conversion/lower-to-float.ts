@@ -11,6 +11,7 @@ import { dequantizeCodes, roundToCodes } from '../rounding/round-nearest.js';
 import { weightSpread } from '../rounding/weight-scales.js';
 import { emitDynamicRange } from './dynamic-range.js';
 import type { Lowering } from './insert-quantizers.js';
+import { wholeConstant } from './low-rank-branch.js';
 import { TimestepIndex } from './timestep-index.js';
 
 /**
@@ -25,6 +26,21 @@ export interface FloatContext {
   readonly trainedLayers: ReadonlySet<string>;
   /** Whether activation tables become graph inputs. */
   readonly trainRanges: boolean;
+  /** Gives what is used instead of the rounded codes of a trained weight: the same numbers with another derivative. */
+  readonly weightRounding?: (rounding: WeightRounding) => string;
+}
+
+/** Where the codes of a trained weight become whole. */
+export interface WeightRounding {
+  /** Graph input, dims `dims`. */
+  readonly codes: string;
+  /** Clamped and rounded, same dims. */
+  readonly rounded: string;
+  readonly bits: number;
+  readonly dims: readonly number[];
+  /** Dims in which groups are an axis of their own, and the axes over which elements share a scale there. */
+  readonly grouped: readonly number[];
+  readonly axes: readonly number[];
 }
 
 /** Names of what a training graph takes as inputs. */
@@ -49,6 +65,7 @@ export function floatLowering(graph: Graph, context: FloatContext, emitter: Node
   const straightThrough = new Map<string, string>();
   return {
     straightThrough,
+    branches: { byLayer: parameters.branches, constant: wholeConstant(emitter) },
     activation(quantizer) {
       const dims = shapes.dimsOf(quantizer.value);
       if (quantizer.scheme.ranges !== 'dynamic') return tableFake(graph, quantizer, context, index, dims, emitter);
@@ -140,12 +157,13 @@ function weightFake(
   graph: Graph,
   layer: PlannedLayer,
   weight: PlannedWeight,
-  { parameters, trainedLayers }: FloatContext,
+  context: FloatContext,
   emitter: NodeEmitter,
 ): string {
+  const { parameters, trainedLayers } = context;
   const found = parameters.weights.get(layer.name);
   if (found === undefined) throw new Error(`no weight for layer ${layer.name}`);
-  if (trainedLayers.has(layer.name)) return trainedWeight(graph, layer, weight, found, emitter);
+  if (trainedLayers.has(layer.name)) return trainedWeight(graph, layer, weight, found, context, emitter);
   if (weight.bias !== null && found.bias !== null) {
     const held = graph.initializers.get(weight.bias);
     if (held === undefined) throw new Error(`bias ${weight.bias} is not an initializer`);
@@ -161,6 +179,7 @@ function trainedWeight(
   layer: PlannedLayer,
   weight: PlannedWeight,
   found: WeightParameters,
+  { weightRounding }: FloatContext,
   emitter: NodeEmitter,
 ): string {
   const input = (name: string, dims: readonly number[]): string => {
@@ -180,7 +199,17 @@ function trainedWeight(
   const factor = input(trainableName.scales(layer.name), found.scales.dims);
   const scales = emitter.emit('Mul', [factor, emitter.constant(found.scales, 'scales0')]);
   const spread = emitter.emit('Reshape', [scales, emitter.int64s(layout.scales)]);
-  const whole = rounded(clamped(codes, null, { min, max }, emitter), emitter);
+  const nearest = rounded(clamped(codes, null, { min, max }, emitter), emitter);
+  const axes = layout.weight.flatMap((_, axis) => ((layout.scales[axis] ?? 1) === 1 ? [axis] : []));
+  const rounding = {
+    codes,
+    rounded: nearest,
+    bits: weight.scheme.bits,
+    dims: weight.dims,
+    grouped: layout.weight,
+    axes,
+  };
+  const whole = weightRounding?.(rounding) ?? nearest;
   if (layout.weight.length === weight.dims.length) return emitter.emit('Mul', [whole, spread], {}, 'weight');
   const grouped = emitter.emit('Reshape', [whole, emitter.int64s(layout.weight)]);
   const value = emitter.emit('Mul', [grouped, spread]);

@@ -61,6 +61,7 @@ export class PhaseRun {
       outputLossWeight: settings.outputLossWeight,
       guided:
         branchCount(calibration) === 2 ? { scale: this.options.guidance, weight: settings.guidedLossWeight } : null,
+      trustFactor: settings.gradient === 'trust' ? settings.trustFactor : null,
     });
   }
 }

@@ -1,17 +1,18 @@
 import { appendAdam } from '../../models/autodiff/adam.js';
-import { buildBackward } from '../../models/autodiff/build-backward.js';
 import { foldConstants } from '../../models/onnx/fold-constants.js';
-import { attribute, type Graph, type Node, node } from '../../models/onnx/graph.js';
+import { attribute, DATA_TYPE, type Graph } from '../../models/onnx/graph.js';
 import { NodeEmitter } from '../../models/onnx/node-emitter.js';
 import { removeDeadCode } from '../../models/onnx/remove-dead-code.js';
-import { inferShapes, type Shapes } from '../../models/onnx/shape-inference.js';
+import { inferShapes } from '../../models/onnx/shape-inference.js';
 import { type Float32Tensor, float32 } from '../../models/tensors/tensor.js';
 import { activationQuantizers } from '../activation-quantizers.js';
 import { insertQuantizers } from '../conversion/insert-quantizers.js';
-import { floatLowering, trainableName } from '../conversion/lower-to-float.js';
+import { type FloatContext, floatLowering, trainableName } from '../conversion/lower-to-float.js';
 import type { PlannedLayer, QuantizationPlan } from '../layer-plan.js';
 import type { DenoiserInputs } from '../layer-roles.js';
 import type { QuantizedParameters } from '../quantized-parameters.js';
+import { appendSurrogateGradients, type Surrogates } from './surrogate-gradients.js';
+import { trustLowering } from './trust-estimator.js';
 import { unitsFromWeight } from './weight-units.js';
 
 /**
@@ -38,6 +39,8 @@ export interface TrainingGraphSpec {
   readonly outputLossWeight: number;
   /** null when the model has one branch. */
   readonly guided: { readonly scale: number; readonly weight: number } | null;
+  /** Factor of the trust estimator's radius; without one, gradients pass rounding everywhere. */
+  readonly trustFactor?: number | null;
 }
 
 export interface Trainable {
@@ -95,9 +98,8 @@ export function trainablesOf(
 /** The quantized denoiser in float arithmetic with trainables as inputs: what the training graph and validation share. */
 function studentGraph(spec: TrainingGraphSpec): {
   graph: Graph;
-  shapes: Shapes;
   emitter: NodeEmitter;
-  straightThrough: ReadonlyMap<string, string>;
+  surrogates: Surrogates;
 } {
   const graph = spec.graph.clone();
   const { inputs } = spec;
@@ -106,21 +108,29 @@ function studentGraph(spec: TrainingGraphSpec): {
   foldConstants(graph, shapes);
   graph.inputs = graph.inputs.map((input) => ({ ...input, shape: bound[input.name] ?? input.shape }));
   const emitter = new NodeEmitter(graph, 'train');
-  const context = {
+  const context: FloatContext = {
     shapes,
     parameters: spec.parameters,
     timestep: inputs.timestep,
     trainedLayers: spec.trainedLayers,
     trainRanges: true,
   };
-  const lowering = floatLowering(graph, context, emitter);
+  const lower = (of: FloatContext) => floatLowering(graph, of, emitter);
+  const { trustFactor = null } = spec;
+  const { lowering, surrogates } =
+    trustFactor === null
+      ? { lowering: lower(context), surrogates: new Map<string, readonly string[]>() }
+      : trustLowering(context, trustFactor, emitter, lower);
   insertQuantizers(graph, spec.plan, lowering, emitter);
-  return { graph, shapes, emitter, straightThrough: lowering.straightThrough };
+  const straightThrough = [...lowering.straightThrough].map(([value, source]) => [value, [source]] as const);
+  return { graph, emitter, surrogates: new Map([...straightThrough, ...surrogates]) };
 }
 
 function boundInputs({ inputs, sampleDims, conditioningDims }: TrainingGraphSpec): Record<string, readonly number[]> {
-  const bound: Record<string, readonly number[]> = { [inputs.sample]: sampleDims };
-  if (inputs.timestep !== null) bound[inputs.timestep] = [sampleDims[0] ?? 1];
+  const bound: Record<string, readonly number[]> = {
+    [inputs.sample]: sampleDims,
+    [inputs.timestep]: [sampleDims[0] ?? 1],
+  };
   if (inputs.conditioning !== null && conditioningDims !== null) bound[inputs.conditioning] = conditioningDims;
   return bound;
 }
@@ -145,11 +155,18 @@ export function buildTrainingGraph(spec: TrainingGraphSpec): TrainingGraph {
     }
   }
   const loss = emitter.at('loss').emit('Sum', losses, {}, 'total');
-  graph.outputs = [{ name: loss, type: 'float32', shape: [] }];
-  removeDeadCode(graph);
+  removeAllBut(graph, loss, student.surrogates);
   const trainables = trainablesOf(spec.plan, spec.parameters, spec.trainedLayers);
-  const updates = appendUpdates(graph, loss, trainables, student.straightThrough);
+  const updates = appendUpdates(graph, loss, trainables, student.surrogates);
   return { graph, trainables, loss, updates };
+}
+
+/** Leaves the loss as the only output, and nothing that neither it nor a derivative reads. */
+function removeAllBut(graph: Graph, loss: string, surrogates: Surrogates): void {
+  const kept = [loss, ...new Set([...surrogates.values()].flat())];
+  graph.outputs = kept.map((name) => ({ name, type: 'float32' as const, shape: [] }));
+  removeDeadCode(graph);
+  graph.outputs = graph.outputs.slice(0, 1);
 }
 
 /** The value the output is compared with: an input, or the output of a float copy when layers are compared as well. */
@@ -206,11 +223,19 @@ function guidedSquare(
   return emitter.emit('ReduceMean', [square], { keepdims: attribute.int(0) });
 }
 
-/** mean((O − Õ)²) / mean(O²): layers of every magnitude count alike. */
+/** A layer with less energy than this in a batch has no relative error: it would be divided by nothing. */
+const LEAST_ENERGY = 1e-20;
+
+/** mean((O − Õ)²) / mean(O²): layers of every magnitude count alike; 0 where O is all zero. */
 function relativeSquare(emitter: NodeEmitter, value: string, target: string): string {
-  const energy = emitter.emit('Mul', [target, target]);
-  const mean = emitter.emit('ReduceMean', [energy], { keepdims: attribute.int(0) });
-  return emitter.emit('Div', [meanSquare(emitter, value, target), mean]);
+  const square = emitter.emit('Mul', [target, target]);
+  const energy = emitter.emit('ReduceMean', [square], { keepdims: attribute.int(0) });
+  const least = emitter.scalar(LEAST_ENERGY);
+  const counts = emitter.emit('Cast', [emitter.emit('LessOrEqual', [least, energy])], {
+    to: attribute.int(DATA_TYPE.float32),
+  });
+  const ratio = emitter.emit('Div', [meanSquare(emitter, value, target), emitter.emit('Max', [energy, least])]);
+  return emitter.emit('Mul', [ratio, counts]);
 }
 
 function scaled(emitter: NodeEmitter, value: string, weight: number): string {
@@ -221,12 +246,13 @@ function appendUpdates(
   graph: Graph,
   loss: string,
   trainables: readonly Trainable[],
-  straightThrough: ReadonlyMap<string, string>,
+  surrogates: Surrogates,
 ): Map<string, string> {
   const dims: Record<string, readonly number[]> = {};
   for (const input of graph.inputs) dims[input.name] = (input.shape ?? []).map(Number);
   const shapes = inferShapes(graph, dims);
-  const gradients = appendGradients(graph, shapes, { loss, wrt: trainables.map(({ name }) => name), straightThrough });
+  const wrt = trainables.map(({ name }) => name);
+  const gradients = appendSurrogateGradients(graph, shapes, { loss, wrt, surrogates });
   const adam = appendAdam(
     graph,
     trainables.map(({ name, kind, initial }) => ({
@@ -242,35 +268,6 @@ function appendUpdates(
     updates.set(name, state.next).set(state.m, state.mNext).set(state.v, state.vNext);
   }
   return updates;
-}
-
-/**
- * The backward graph in which every straight-through value is an Identity of what it quantizes: gradients are taken on a view
- * of the graph with those nodes exchanged, and their nodes then read the real forward values.
- */
-function appendGradients(
-  graph: Graph,
-  shapes: Shapes,
-  {
-    loss,
-    wrt,
-    straightThrough,
-  }: { loss: string; wrt: readonly string[]; straightThrough: ReadonlyMap<string, string> },
-): Map<string, string> {
-  const view = graph.clone();
-  const quantizing = new Map<string, Node>();
-  view.nodes = view.nodes.map((each) => {
-    const source = straightThrough.get(each.outputs[0] ?? '');
-    if (source === undefined) return each;
-    quantizing.set(each.name, each);
-    return node('Identity', [source], [...each.outputs], { name: each.name });
-  });
-  view.invalidate();
-  const gradients = buildBackward(view, shapes, { loss, wrt });
-  graph.initializers = view.initializers;
-  graph.nodes = view.nodes.map((each) => quantizing.get(each.name) ?? each);
-  graph.invalidate();
-  return gradients;
 }
 
 /** A forward-only graph whose scalar outputs are Σ(ε − ε̃)² and Σε² of a batch, for validation. */

@@ -1,3 +1,4 @@
+import { NibbleflowError } from '../../contracts/errors.js';
 import type { Executor, Feeds, Runnable } from '../../models/executor.js';
 import type { Graph } from '../../models/onnx/graph.js';
 import { writeModel } from '../../models/onnx/model-proto.js';
@@ -19,8 +20,14 @@ export interface ValidatorContext {
 /** Most items per run of the validation graph. */
 const LARGEST_BATCH = 16;
 
-/** The largest size of equal batches that leaves no item out. */
+/** The largest size of equal batches that leaves no item out. Throws InvalidInput for no items. */
 function batchSize(items: number): number {
+  if (items === 0) {
+    throw new NibbleflowError('InvalidInput', 'there is nothing to validate on: no prompt is held back', {
+      where: 'calibration set',
+      fix: 'Calibrate on two prompts or more.',
+    });
+  }
   let size = Math.min(LARGEST_BATCH, items);
   while (items % size !== 0) size -= 1;
   return size;
