@@ -1,50 +1,11 @@
 import { z } from 'zod';
 import { type Float32Tensor, float32 } from '../tensors/tensor.js';
+import { discreteProcess, discreteProcessShape, type PredictionForms } from './discrete-process.js';
 import { at, checkSameDims } from './linear-combination.js';
-import { alphasCumprod } from './noise-schedule.js';
-import type { PredictionType, Sampler, SamplerOptions } from './sampler.js';
-import {
-  checkSteps,
-  clippingShape,
-  noiseConfigShape,
-  parseSamplerConfig,
-  predictionTypeSchema,
-  refuse,
-  timestepSpacingSchema,
-} from './sampler-config.js';
-import { spacedTimesteps } from './timestep-spacing.js';
+import type { Sampler, SamplerOptions } from './sampler.js';
+import { parseSamplerConfig, refuse } from './sampler-config.js';
 
-const configSchema = z.object({
-  ...noiseConfigShape,
-  ...clippingShape,
-  prediction_type: predictionTypeSchema,
-  set_alpha_to_one: z.boolean().default(true),
-  steps_offset: z.number().int().default(0),
-  timestep_spacing: timestepSpacingSchema.default('leading'),
-});
-
-/** The predicted x₀ and ε as linear forms of x_t and the model's output. */
-export interface PredictionForms {
-  readonly x0: { readonly sample: number; readonly output: number };
-  readonly epsilon: { readonly sample: number; readonly output: number };
-}
-
-/**
- * x₀ and ε from the model's output m at ᾱ: epsilon: ε = m, x₀ = (x − √(1−ᾱ) m)/√ᾱ; sample: x₀ = m, ε = (x − √ᾱ m)/√(1−ᾱ);
- * v: x₀ = √ᾱ x − √(1−ᾱ) m, ε = √ᾱ m + √(1−ᾱ) x ("Progressive distillation", Salimans and Ho 2022).
- */
-export function predictionForms(type: PredictionType, alphaBar: number): PredictionForms {
-  const signal = Math.sqrt(alphaBar);
-  const noise = Math.sqrt(1 - alphaBar);
-  switch (type) {
-    case 'epsilon':
-      return { x0: { sample: 1 / signal, output: -noise / signal }, epsilon: { sample: 0, output: 1 } };
-    case 'sample':
-      return { x0: { sample: 0, output: 1 }, epsilon: { sample: 1 / noise, output: -signal / noise } };
-    case 'v_prediction':
-      return { x0: { sample: signal, output: -noise }, epsilon: { sample: noise, output: signal } };
-  }
-}
+const configSchema = z.object({ ...discreteProcessShape, set_alpha_to_one: z.boolean().default(true) });
 
 /**
  * Denoising diffusion implicit models (Song, Meng, Ermon 2020), formulas (12) and (16), read as diffusers' DDIMScheduler:
@@ -55,15 +16,10 @@ export function predictionForms(type: PredictionType, alphaBar: number): Predict
 export function createDdim(rawConfig: unknown, steps: number, options: SamplerOptions = {}): Sampler {
   const config = parseSamplerConfig(configSchema, rawConfig, 'DDIMScheduler');
   refuse('DDIMScheduler', { 'thresholding: true': config.thresholding === true });
-  checkSteps(steps, config.num_train_timesteps);
+  const { timesteps, alphaBars, limit, formsAt } = discreteProcess(config, steps);
   const eta = options.eta ?? 0;
-  const alphaBars = alphasCumprod(config);
   const finalAlphaBar = config.set_alpha_to_one ? 1 : at(alphaBars, 0);
   const stride = Math.floor(config.num_train_timesteps / steps);
-  const timesteps = spacedTimesteps(config.timestep_spacing, steps, config.num_train_timesteps, {
-    stepsOffset: config.steps_offset,
-  });
-  const limit = config.clip_sample ? config.clip_sample_range : Number.POSITIVE_INFINITY;
 
   return {
     timesteps,
@@ -76,7 +32,7 @@ export function createDdim(rawConfig: unknown, steps: number, options: SamplerOp
       const previousAlphaBar = previous >= 0 ? at(alphaBars, previous) : finalAlphaBar;
       const variance = ((1 - previousAlphaBar) / (1 - alphaBar)) * (1 - alphaBar / previousAlphaBar);
       const sigma = eta * Math.sqrt(variance);
-      return ddimUpdate(output, sample, predictionForms(config.prediction_type, alphaBar), {
+      return ddimUpdate(output, sample, formsAt(timestep), {
         limit,
         x0: Math.sqrt(previousAlphaBar),
         epsilon: Math.sqrt(1 - previousAlphaBar - sigma * sigma),

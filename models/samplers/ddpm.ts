@@ -1,26 +1,12 @@
 import { z } from 'zod';
 import { type Float32Tensor, float32 } from '../tensors/tensor.js';
-import { predictionForms } from './ddim.js';
+import { discreteProcess, discreteProcessShape } from './discrete-process.js';
 import { at, checkSameDims } from './linear-combination.js';
-import { alphasCumprod } from './noise-schedule.js';
 import type { Sampler } from './sampler.js';
-import {
-  checkSteps,
-  clippingShape,
-  noiseConfigShape,
-  parseSamplerConfig,
-  predictionTypeSchema,
-  refuse,
-  timestepSpacingSchema,
-} from './sampler-config.js';
-import { spacedTimesteps } from './timestep-spacing.js';
+import { parseSamplerConfig, refuse } from './sampler-config.js';
 
 const configSchema = z.object({
-  ...noiseConfigShape,
-  ...clippingShape,
-  prediction_type: predictionTypeSchema,
-  steps_offset: z.number().int().default(0),
-  timestep_spacing: timestepSpacingSchema.default('leading'),
+  ...discreteProcessShape,
   variance_type: z
     .enum(['fixed_small', 'fixed_small_log', 'fixed_large', 'fixed_large_log', 'learned', 'learned_range'])
     .default('fixed_small'),
@@ -42,12 +28,7 @@ export function createDdpm(rawConfig: unknown, steps: number): Sampler {
     'thresholding: true': config.thresholding === true,
     [`variance_type: ${varianceType}`]: varianceType.startsWith('learned') || varianceType === 'fixed_large_log',
   });
-  checkSteps(steps, config.num_train_timesteps);
-  const alphaBars = alphasCumprod(config);
-  const timesteps = spacedTimesteps(config.timestep_spacing, steps, config.num_train_timesteps, {
-    stepsOffset: config.steps_offset,
-  });
-  const limit = config.clip_sample ? config.clip_sample_range : Number.POSITIVE_INFINITY;
+  const { timesteps, alphaBars, limit, formsAt } = discreteProcess(config, steps);
 
   return {
     timesteps,
@@ -60,7 +41,7 @@ export function createDdpm(rawConfig: unknown, steps: number): Sampler {
       const previousAlphaBar = next === undefined ? 1 : at(alphaBars, next);
       const alpha = alphaBar / previousAlphaBar;
       const smallVariance = Math.max(((1 - previousAlphaBar) / (1 - alphaBar)) * (1 - alpha), MIN_VARIANCE);
-      const form = predictionForms(config.prediction_type, alphaBar).x0;
+      const form = formsAt(timestep).x0;
       const fresh = timestep > 0 ? noise() : null;
       return posteriorSample(output, sample, fresh, {
         form,
