@@ -1,8 +1,11 @@
+import { createChooseLayerBits } from './choose-layer-bits.js';
 import { createConvertPipeline } from './convert-pipeline.js';
+import { createCorrectParameters } from './correct-parameters.js';
 import type { ActivityFactories } from './create-activities.js';
 import { createEvaluatePipeline } from './evaluate-pipeline.js';
 import { createFinetuneParameters } from './finetune-parameters.js';
 import { createImportPipeline } from './import-pipeline.js';
+import { createMeasureSensitivity } from './measure-sensitivity.js';
 import { createObserveActivations } from './observe-activations.js';
 import { createPlanQuantization } from './plan-quantization.js';
 import { createRenderReport } from './render-report.js';
@@ -17,7 +20,10 @@ export const ACTIVITY_FACTORIES: ActivityFactories = {
   sampleTrajectories: createSampleTrajectories,
   transformGraph: createTransformGraph,
   observeActivations: createObserveActivations,
+  measureSensitivity: createMeasureSensitivity,
+  chooseLayerBits: createChooseLayerBits,
   roundWeights: createRoundWeights,
+  correctParameters: createCorrectParameters,
   finetuneParameters: createFinetuneParameters,
   convertPipeline: createConvertPipeline,
   evaluatePipeline: createEvaluatePipeline,

@@ -7,9 +7,9 @@ import {
 import { NibbleflowError } from '../contracts/errors.js';
 import type { Recipe } from '../contracts/recipe.js';
 import { checkDisjoint } from '../models/pipelines/prompt-sets.js';
-import type { QuantizationPlan } from '../quantization/layer-plan.js';
 import { planDenoiser } from '../quantization/plan-denoiser.js';
 import { loadPrompts } from './load-artifacts.js';
+import { planSummary } from './plan-summary.js';
 import { type ActivityDeps, runStage } from './stage-frame.js';
 import { loadPipeline } from './stored-pipeline.js';
 
@@ -26,7 +26,7 @@ export function createPlanQuantization(deps: ActivityDeps): Activities['planQuan
         const source = await loadPipeline(context.store, pipeline);
         await context.breathe();
         const { plan } = planDenoiser(source, recipe);
-        const plannedSummary = summaryOf(plan);
+        const plannedSummary = planSummary(plan);
         return {
           plan: await context.store.putJson('plan', plan),
           plannedSummary,
@@ -47,19 +47,6 @@ function checkSeeds({ calibration, evaluation }: Recipe): void {
       fix: 'Choose another calibration.seed.',
     },
   );
-}
-
-function summaryOf(plan: QuantizationPlan): PlanSummary {
-  const { layers, parameters, macs } = plan.coverage;
-  const skippedLayers = plan.layers.filter((layer) => layer.skipped !== null).length;
-  return {
-    layers: plan.layers.length,
-    quantizedLayers: plan.layers.length - skippedLayers,
-    skippedLayers,
-    coverage: { layers, parameters, macs },
-    floatBytes: plan.floatBytes,
-    estimatedBytes: plan.estimatedBytes,
-  };
 }
 
 function describe(

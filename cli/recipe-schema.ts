@@ -1,9 +1,9 @@
 import { z } from 'zod';
-import { recipeSchema } from '../contracts/recipe.js';
+import { recipeFields } from '../contracts/recipe.js';
 
 /** JSON schema of recipe files, for editors: every setting of a recipe plus `extends`. */
 export function recipeFileJsonSchema(): Record<string, unknown> {
-  const file = recipeSchema.extend({
+  const file = recipeFields.extend({
     extends: z
       .union([z.string(), z.array(z.string())])
       .optional()

@@ -62,10 +62,49 @@ export interface ObserveActivationsResult extends StageOutcome {
   readonly stats: ArtifactRef;
 }
 
+// sensitivity · gpu
+export const measureSensitivityInputSchema = z.strictObject({
+  pipeline: ref,
+  graph: ref,
+  plan: ref,
+  stats: ref,
+  calibration: ref,
+  recipe: recipeSchema,
+  compute: computeSchema,
+});
+export interface MeasureSensitivityResult extends StageOutcome {
+  readonly sensitivity: ArtifactRef;
+  /** Median of the layers' own relative L2 output errors at the plan's bits. */
+  readonly medianError: number;
+}
+
+// mixed-precision · cpu
+export const chooseLayerBitsInputSchema = z.strictObject({ plan: ref, sensitivity: ref, recipe: recipeSchema });
+export interface ChooseLayerBitsResult extends StageOutcome {
+  /** Takes the place of the plan that it was made from. */
+  readonly plan: ArtifactRef;
+  readonly plannedSummary: PlanSummary;
+}
+
 // round · cpu
 export const roundWeightsInputSchema = z.strictObject({ graph: ref, plan: ref, stats: ref, recipe: recipeSchema });
 export interface RoundWeightsResult extends StageOutcome {
   readonly parameters: ArtifactRef;
+}
+
+// correct · gpu
+export const correctParametersInputSchema = z.strictObject({
+  graph: ref,
+  plan: ref,
+  calibration: ref,
+  parameters: ref,
+  recipe: recipeSchema,
+  compute: computeSchema,
+});
+export interface CorrectParametersResult extends StageOutcome {
+  readonly parameters: ArtifactRef;
+  /** Float side branches: how many layers have one, their share of the denoiser's multiply-adds, their bytes. */
+  readonly branches: { readonly layers: number; readonly macs: number; readonly bytes: number } | null;
 }
 
 // finetune · gpu
@@ -148,7 +187,10 @@ export interface Activities {
   sampleTrajectories(input: z.input<typeof sampleTrajectoriesInputSchema>): Promise<SampleTrajectoriesResult>;
   transformGraph(input: z.input<typeof transformGraphInputSchema>): Promise<TransformGraphResult>;
   observeActivations(input: z.input<typeof observeActivationsInputSchema>): Promise<ObserveActivationsResult>;
+  measureSensitivity(input: z.input<typeof measureSensitivityInputSchema>): Promise<MeasureSensitivityResult>;
+  chooseLayerBits(input: z.input<typeof chooseLayerBitsInputSchema>): Promise<ChooseLayerBitsResult>;
   roundWeights(input: z.input<typeof roundWeightsInputSchema>): Promise<RoundWeightsResult>;
+  correctParameters(input: z.input<typeof correctParametersInputSchema>): Promise<CorrectParametersResult>;
   finetuneParameters(input: z.input<typeof finetuneParametersInputSchema>): Promise<FinetuneParametersResult>;
   convertPipeline(input: z.input<typeof convertPipelineInputSchema>): Promise<ConvertPipelineResult>;
   evaluatePipeline(input: z.input<typeof evaluatePipelineInputSchema>): Promise<EvaluatePipelineResult>;

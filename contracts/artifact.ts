@@ -8,6 +8,7 @@ export const ARTIFACT_KINDS = [
   'calibration', // safetensors: x_t, t, conditioning, float outputs
   'graph', // ONNX: the transformed denoiser, float
   'stats', // safetensors: ActivationStats
+  'sensitivity', // JSON: what each layer does to the network alone
   'parameters', // safetensors: QuantizedParameters (rounded or tuned)
   'features', // safetensors
   'images', // safetensors: uint8 NHWC

@@ -1,5 +1,11 @@
-import type { EvaluatePipelineResult, FinetuneParametersResult, PlanSummary } from './activities.js';
+import type {
+  CorrectParametersResult,
+  EvaluatePipelineResult,
+  FinetuneParametersResult,
+  PlanSummary,
+} from './activities.js';
 import type { ArtifactRef } from './artifact.js';
+import type { GateVerdict } from './sensitivity-gate.js';
 import type { Stage } from './stages.js';
 
 /**
@@ -42,6 +48,10 @@ export interface RunSummary {
   readonly total: number;
   readonly stages: readonly StageRow[];
   readonly plan: PlanSummary | null;
+  /** What the layers' own errors say about the run: one line, null when they were not measured. */
+  readonly gate: { readonly medianError: number; readonly verdict: GateVerdict; readonly text: string } | null;
+  /** Float side branches of low rank. */
+  readonly branches: CorrectParametersResult['branches'];
   readonly validation: FinetuneParametersResult['validation'] | null;
   readonly training: FinetuneParametersResult['training'] | null;
   readonly denoiserBytes: number | null;

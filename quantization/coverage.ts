@@ -44,6 +44,12 @@ function isLow({ skipped, weight, inputs }: PlannedLayer, recipe: Recipe): boole
 const NODE_BYTES = 236;
 /** Nodes of one activation quantizer; dynamic ones find their range in the graph. */
 const QUANTIZER_NODES = { static: 2, timestep: 4, dynamic: 12 } as const;
+/** Bytes of the nodes of one activation quantizer. */
+export const QUANTIZER_BYTES = {
+  static: QUANTIZER_NODES.static * NODE_BYTES,
+  timestep: QUANTIZER_NODES.timestep * NODE_BYTES,
+  dynamic: QUANTIZER_NODES.dynamic * NODE_BYTES,
+} as const;
 const SCALE_BYTES = 4;
 const ZERO_POINT_BYTES = 1;
 const FLOAT_BYTES = 4;
@@ -62,16 +68,21 @@ export function estimateBytes(layers: readonly PlannedLayer[], recipe: Recipe, f
     if (layer.weight === null || weights.has(layer.weight.initializer)) continue;
     weights.add(layer.weight.initializer);
     const { scheme, dims, outputAxis } = layer.weight;
-    const codeBytes = scheme.bits <= 4 ? Math.ceil(layer.parameters / 2) : layer.parameters;
     const scales = scheme.groupSize === null ? (dims[outputAxis] ?? 0) : layer.parameters / scheme.groupSize;
-    bytes += codeBytes + scales * SCALE_BYTES + NODE_BYTES - layer.parameters * FLOAT_BYTES;
+    bytes +=
+      codeBytes(scheme.bits, layer.parameters) + scales * SCALE_BYTES + NODE_BYTES - layer.parameters * FLOAT_BYTES;
   }
   for (const { scheme } of quantizers.values()) {
     const entries = scheme.ranges === 'timestep' ? recipe.calibration.timesteps : 1;
     const table = scheme.ranges === 'dynamic' ? 0 : entries * (SCALE_BYTES + ZERO_POINT_BYTES);
-    bytes += QUANTIZER_NODES[scheme.ranges] * NODE_BYTES + table;
+    bytes += QUANTIZER_BYTES[scheme.ranges] + table;
   }
   return Math.round(bytes);
+}
+
+/** Bytes of weight codes: two a byte up to 4 bits, else one. */
+export function codeBytes(bits: number, parameters: number): number {
+  return bits <= 4 ? Math.ceil(parameters / 2) : parameters;
 }
 
 function sum(layers: readonly PlannedLayer[], of: (layer: PlannedLayer) => number): number {

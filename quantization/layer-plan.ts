@@ -1,4 +1,5 @@
 import type { AttentionPart, LayerRole } from '../contracts/recipe.js';
+import type { LogGridName } from './formats/log-grid.js';
 
 /**
  * What will happen to each layer of a denoiser. Built by plan-layers.ts from the transformed graph and the recipe; read by
@@ -11,6 +12,10 @@ export interface QuantizationPlan {
   /** Bytes of the float denoiser file and the estimate for the quantized one. */
   readonly floatBytes: number;
   readonly estimatedBytes: number;
+  /** The converted denoiser takes inputs of the planned size only (and any batch); absent: of every size. */
+  readonly fixesSize?: true;
+  /** What a user should know about this plan, in sentences; absent: nothing. */
+  readonly notices?: readonly string[];
 }
 
 export interface PlannedLayer {
@@ -30,6 +35,8 @@ export interface PlannedLayer {
   readonly inputs: readonly PlannedInput[];
   /** Why it stays float; null when it is quantized. */
   readonly skipped: string | null;
+  /** Why it has these bits, when a search chose them. */
+  readonly reason?: string;
   /** Weight elements (bias not counted). */
   readonly parameters: number;
   /** Multiply-adds per sample (batch 1). */
@@ -76,6 +83,26 @@ export interface ActivationScheme {
   /** Dynamic only: channels that share a range, null = all of them. Divides the channel axis. */
   readonly groupSize: number | null;
   readonly range: 'minmax' | 'mse';
+  /** Stored ranges with an entry per channel, pixel or token; absent: one range for the whole value. */
+  readonly spread?: RangeSpread;
+  /** Codes of −log2(p / d) or −2 log2(p / d) with d the largest p of the row; absent: equal steps. Ranges are then dynamic. */
+  readonly grid?: LogGridName;
+  /** Axis whose first entry, the start token of a text, stays float; absent: none. */
+  readonly floatFirst?: number;
+}
+
+/** Stored ranges with several entries for one value. */
+export interface RangeSpread {
+  /** What an entry may count. Of two, rounding takes the one along which ranges differ more. */
+  readonly candidates: readonly SpreadAxes[];
+  /** Entries share at most this many ranges, by k-means; null: a range each. */
+  readonly groups: number | null;
+}
+
+export interface SpreadAxes {
+  readonly kind: 'channel' | 'pixel';
+  /** Neighbouring axes of the value, never axis 0. Their elements, row-major, are the entries. */
+  readonly axes: readonly number[];
 }
 
 /** Shares 0…1 of layers, weight elements and multiply-adds whose weight and input both have the recipe's low bits. */

@@ -12,6 +12,7 @@ import type { Activities, EvaluatePipelineResult } from '../contracts/activities
 import type { ArtifactRef } from '../contracts/artifact.js';
 import type { FailureKind } from '../contracts/errors.js';
 import { PROGRESS_QUERY, type RunProgress, type RunSummary, SUMMARY_QUERY } from '../contracts/run-summary.js';
+import { gateRefusal, gateText, gateVerdict } from '../contracts/sensitivity-gate.js';
 import { type RunSpec, runSpecSchema, type StageOutcome } from '../contracts/stages.js';
 import { runDetails } from './details.js';
 import { ACTIVITY_RETRY, HEARTBEAT_TIMEOUT, START_TO_CLOSE_TIMEOUT } from './policies.js';
@@ -59,18 +60,21 @@ class QuantizeRun {
     const { recipe, compute } = this.spec;
     const imported = await this.stage('import', 'cpu', 'importPipeline', { spec: this.spec });
     const { pipeline, prompts } = imported;
-    const { plan, plannedSummary } = await this.stage('plan', 'cpu', 'planQuantization', { pipeline, prompts, recipe });
-    this.update({ plan: plannedSummary });
+    const planned = await this.stage('plan', 'cpu', 'planQuantization', { pipeline, prompts, recipe });
+    this.update({ plan: planned.plannedSummary });
     const sampling = { pipeline, prompts, recipe, compute };
     const { calibration } = await this.stage('sample', 'gpu', 'sampleTrajectories', sampling);
     const { graph } = await this.stage('transform', 'cpu', 'transformGraph', { pipeline, recipe });
-    const observing = { graph, plan, calibration, recipe, compute };
+    const observing = { graph, plan: planned.plan, calibration, recipe, compute };
     const { stats } = await this.stage('observe', 'gpu', 'observeActivations', observing);
+    const scanning = { pipeline, graph, plan: planned.plan, stats, calibration };
+    const plan = this.has('sensitivity') ? await this.scan(scanning) : planned.plan;
     const rounded = await this.stage('round', 'cpu', 'roundWeights', { graph, plan, stats, recipe });
     const parts = { pipeline, prompts, graph, plan, calibration };
+    const start = this.has('correct') ? await this.correct(parts, rounded.parameters) : rounded.parameters;
     await this.evaluate('evaluate-floor', parts, null, 'noise floor (float, other seeds)');
-    if (this.has('convert-before')) await this.evaluateBefore(parts, rounded.parameters);
-    const parameters = this.has('finetune') ? await this.finetune(parts, rounded.parameters) : rounded.parameters;
+    if (this.has('convert-before')) await this.evaluateBefore(parts, start);
+    const parameters = this.has('finetune') ? await this.finetune(parts, start) : start;
     const converting = { pipeline, graph, plan, parameters, recipe };
     const shipped = await this.stage('convert', 'cpu', 'convertPipeline', converting);
     this.update({ denoiserBytes: shipped.denoiserBytes, floatDenoiserBytes: shipped.floatDenoiserBytes });
@@ -78,11 +82,39 @@ class QuantizeRun {
     return this.report();
   }
 
+  /** Measures the layers one by one; returns the plan, with other bits where the recipe lets them be chosen. */
+  private async scan(parts: Scanned): Promise<ArtifactRef> {
+    const { recipe, compute } = this.spec;
+    const { gate } = recipe.sensitivity;
+    const { sensitivity, medianError } = await this.stage('sensitivity', 'gpu', 'measureSensitivity', {
+      ...parts,
+      recipe,
+      compute,
+    });
+    this.update({ gate: { medianError, verdict: gateVerdict(medianError, gate), text: gateText(medianError, gate) } });
+    const refusal = gateRefusal(medianError, gate);
+    if (refusal !== null) throw ApplicationFailure.nonRetryable(refusal, 'InvalidRecipe' satisfies FailureKind);
+    if (!this.has('mixed-precision')) return parts.plan;
+    const choosing = { plan: parts.plan, sensitivity, recipe };
+    const chosen = await this.stage('mixed-precision', 'cpu', 'chooseLayerBits', choosing);
+    this.update({ plan: chosen.plannedSummary });
+    return chosen.plan;
+  }
+
   private async evaluateBefore(parts: Parts, parameters: ArtifactRef): Promise<void> {
     const { pipeline, graph, plan } = parts;
     const converting = { pipeline, graph, plan, parameters, recipe: this.spec.recipe };
     const before = await this.stage('convert-before', 'cpu', 'convertPipeline', converting);
     await this.evaluate('evaluate-before', parts, before.pipeline, 'before finetuning');
+  }
+
+  private async correct(parts: Parts, parameters: ArtifactRef): Promise<ArtifactRef> {
+    const { graph, plan, calibration } = parts;
+    const { recipe, compute } = this.spec;
+    const input = { graph, plan, calibration, parameters, recipe, compute };
+    const corrected = await this.stage('correct', 'gpu', 'correctParameters', input);
+    this.update({ branches: corrected.branches });
+    return corrected.parameters;
   }
 
   private async finetune(parts: Parts, parameters: ArtifactRef): Promise<ArtifactRef> {
@@ -160,6 +192,14 @@ class QuantizeRun {
   }
 }
 
+interface Scanned {
+  readonly pipeline: ArtifactRef;
+  readonly graph: ArtifactRef;
+  readonly plan: ArtifactRef;
+  readonly stats: ArtifactRef;
+  readonly calibration: ArtifactRef;
+}
+
 interface Parts {
   readonly pipeline: ArtifactRef;
   readonly prompts: ArtifactRef;
@@ -208,6 +248,8 @@ function emptySummary(spec: RunSpec): RunSummary {
     total: stages.length,
     stages,
     plan: null,
+    gate: null,
+    branches: null,
     validation: null,
     training: null,
     denoiserBytes: null,

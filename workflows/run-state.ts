@@ -1,3 +1,4 @@
+import { asksForCorrections } from '../contracts/recipe.js';
 import type { StageRow } from '../contracts/run-summary.js';
 import type { RunSpec, Stage } from '../contracts/stages.js';
 
@@ -21,6 +22,7 @@ export function plannedStages(spec: RunSpec): PlannedStage[] {
   const { recipe } = spec;
   const finetunes = recipe.finetuning.enabled && recipe.finetuning.phases.length > 0;
   const comparesBefore = finetunes && recipe.evaluation.beforeFinetuning;
+  const choosesBits = recipe.sensitivity.enabled && recipe.mixedPrecision.method !== 'none';
   const weights = `${recipe.weights.bits}-bit`;
   const stages: (PlannedStage | false)[] = [
     { id: 'import', stage: 'import', title: `import ${spec.pipelineName}` },
@@ -28,7 +30,10 @@ export function plannedStages(spec: RunSpec): PlannedStage[] {
     { id: 'sample', stage: 'sample', title: `sample ${recipe.calibration.trajectories} float trajectories` },
     { id: 'transform', stage: 'transform', title: 'transform the graph, float output unchanged' },
     { id: 'observe', stage: 'observe', title: `observe activations at ${recipe.calibration.timesteps} timesteps` },
+    recipe.sensitivity.enabled && { id: 'sensitivity', stage: 'sensitivity', title: sensitivityTitle(recipe) },
+    choosesBits && { id: 'mixed-precision', stage: 'mixed-precision', title: "choose every layer's bits" },
     { id: 'round', stage: 'round', title: `round weights to ${weights} codes` },
+    asksForCorrections(recipe) && { id: 'correct', stage: 'correct', title: correctTitle(recipe) },
     { id: 'evaluate-floor', stage: 'evaluate', title: 'evaluate the noise floor: float, other seeds' },
     comparesBefore && { id: 'convert-before', stage: 'convert', title: 'convert the unfinetuned pipeline' },
     comparesBefore && { id: 'evaluate-before', stage: 'evaluate', title: 'evaluate before finetuning' },
@@ -38,6 +43,16 @@ export function plannedStages(spec: RunSpec): PlannedStage[] {
     { id: 'report', stage: 'report', title: `write ${spec.out}` },
   ];
   return stages.filter((stage) => stage !== false);
+}
+
+function correctTitle({ lowRank }: RunSpec['recipe']): string {
+  return `add float side branches of up to ${(100 * lowRank.macsBudget).toFixed(1)} % of the multiply-adds`;
+}
+
+function sensitivityTitle({ sensitivity }: RunSpec['recipe']): string {
+  return sensitivity.bits.length === 0
+    ? "measure the layers' own errors"
+    : `scan layers one by one at ${sensitivity.bits.join(', ')} bits`;
 }
 
 function finetuneTitle(phases: number): string {

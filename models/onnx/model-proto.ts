@@ -236,7 +236,8 @@ function graphProtoHead(graph: Graph): GraphProto {
   });
 }
 
-function protoFromNode(node: Node): NodeProto {
+/** A node as its wire message; fields that it was read with and that the Graph does not model are kept. */
+export function protoFromNode(node: Node): NodeProto {
   const source = node.source as NodeProto | undefined;
   return withFields(source ?? create(NodeProtoSchema), {
     name: node.name,
