@@ -12,6 +12,16 @@ export interface QuantizedParameters {
   readonly weights: ReadonlyMap<string, WeightParameters>;
   /** By quantizer id; dynamic quantizers have no entry. */
   readonly activations: ReadonlyMap<string, ActivationParameters>;
+  /** By layer name: float side branches. The layer's `weight` is then what is left of the float weight. */
+  readonly branches: ReadonlyMap<string, LowRankBranch>;
+}
+
+/** up · down of rank r, added to a layer's output. Every number is exact in float16, which is how it is stored. */
+export interface LowRankBranch {
+  /** Conv: [r, Ci, k, …], a convolution like the layer's. Otherwise [Ci, r]. */
+  readonly down: Float32Tensor;
+  /** Conv: [Co, r, 1, …], pointwise. Otherwise [r, Co]. */
+  readonly up: Float32Tensor;
 }
 
 export interface WeightParameters {
@@ -23,11 +33,20 @@ export interface WeightParameters {
 }
 
 export interface ActivationParameters {
-  /** [T] for tables, [1] for a static range. */
+  /** [T] for tables, [1] for a static range; with a spread [T, E] or, in groups, [T, G], T = 1 for static ranges. */
   readonly scale: Float32Tensor;
   /** Same dims, whole numbers; all 0 for symmetric grids. */
   readonly zeroPoint: Float32Tensor;
+  /** Present when a row has an entry per channel, pixel or token. */
+  readonly spread?: {
+    /** The axes of the value that the E entries count, row-major. */
+    readonly axes: readonly number[];
+    readonly groups: RangeGroups | null;
+  };
 }
+
+/** [T, E]: which of a row's G ranges an entry has. */
+export type RangeGroups = Tensor<'uint8'>;
 
 /** Flat tensors by name, for a safetensors artifact. */
 export function tensorsFromParameters(parameters: QuantizedParameters): Map<string, Tensor> {
@@ -39,9 +58,16 @@ export function tensorsFromParameters(parameters: QuantizedParameters): Map<stri
     tensors.set(`weights/${layer}/scales`, scales);
     if (bias !== null) tensors.set(`weights/${layer}/bias`, bias);
   }
-  for (const [id, { scale, zeroPoint }] of parameters.activations) {
+  for (const [id, { scale, zeroPoint, spread }] of parameters.activations) {
     tensors.set(`activations/${id}/scale`, scale);
     tensors.set(`activations/${id}/zeroPoint`, zeroPoint);
+    if (spread === undefined) continue;
+    tensors.set(`activations/${id}/axes`, float32([spread.axes.length], spread.axes));
+    if (spread.groups !== null) tensors.set(`activations/${id}/groups`, spread.groups);
+  }
+  for (const [layer, { down, up }] of parameters.branches) {
+    tensors.set(`branches/${layer}/down`, down);
+    tensors.set(`branches/${layer}/up`, up);
   }
   return tensors;
 }
@@ -56,6 +82,7 @@ export function parametersFromTensors(tensors: ReadonlyMap<string, Tensor>): Qua
   };
   const weights = new Map<string, WeightParameters>();
   const activations = new Map<string, ActivationParameters>();
+  const branches = new Map<string, LowRankBranch>();
   for (const name of tensors.keys()) {
     const [room, key, field] = name.split('/');
     if (key === undefined) continue;
@@ -68,8 +95,15 @@ export function parametersFromTensors(tensors: ReadonlyMap<string, Tensor>): Qua
       });
     }
     if (room === 'activations' && field === 'scale') {
-      activations.set(key, { scale: get(name), zeroPoint: get(`activations/${key}/zeroPoint`) });
+      const range = { scale: get(name), zeroPoint: get(`activations/${key}/zeroPoint`) };
+      const axes = tensors.get(`activations/${key}/axes`);
+      const groups = (tensors.get(`activations/${key}/groups`) as RangeGroups | undefined) ?? null;
+      const spread = axes === undefined ? {} : { spread: { axes: Array.from(asFloat32(axes).data), groups } };
+      activations.set(key, { ...range, ...spread });
+    }
+    if (room === 'branches' && field === 'down') {
+      branches.set(key, { down: get(name), up: get(`branches/${key}/up`) });
     }
   }
-  return { timesteps: Array.from(get('timesteps').data), weights, activations };
+  return { timesteps: Array.from(get('timesteps').data), weights, activations, branches };
 }

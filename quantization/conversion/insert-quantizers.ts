@@ -2,8 +2,11 @@ import { NibbleflowError } from '../../contracts/errors.js';
 import type { Graph, Node } from '../../models/onnx/graph.js';
 import type { NodeEmitter } from '../../models/onnx/node-emitter.js';
 import { sortTopologically } from '../../models/onnx/sort-topologically.js';
+import type { Float32Tensor } from '../../models/tensors/tensor.js';
 import { type ActivationQuantizer, activationQuantizers } from '../activation-quantizers.js';
 import type { PlannedLayer, PlannedWeight, QuantizationPlan } from '../layer-plan.js';
+import type { LowRankBranch } from '../quantized-parameters.js';
+import { insertLowRankBranch } from './low-rank-branch.js';
 
 /** How quantized values are expressed: as Quantize/DequantizeLinear, or as float arithmetic. */
 export interface Lowering {
@@ -11,6 +14,11 @@ export interface Lowering {
   activation(quantizer: ActivationQuantizer, emitter: NodeEmitter): string;
   /** Emits the dequantized weight of a layer; returns its value. Biases are the lowering's to replace, too. */
   weight(layer: PlannedLayer, weight: PlannedWeight, emitter: NodeEmitter): string;
+  /** The float side branches by layer, and how a factor of one becomes a value; absent: none. */
+  readonly branches?: {
+    readonly byLayer: ReadonlyMap<string, LowRankBranch>;
+    constant(factor: Float32Tensor, label: string): string;
+  };
 }
 
 /**
@@ -30,6 +38,11 @@ export function insertQuantizers(graph: Graph, plan: QuantizationPlan, lowering:
     if (layer.weight === null || layer.skipped !== null) continue;
     const dequantized = lowering.weight(layer, layer.weight, emitter.at(layer.name));
     replaceWeight(graph, layer, layer.weight.initializer, dequantized);
+  }
+  for (const layer of plan.layers) {
+    const branch = lowering.branches?.byLayer.get(layer.name);
+    if (branch === undefined || lowering.branches === undefined) continue;
+    insertLowRankBranch(graph, layer, branch, emitter, lowering.branches.constant);
   }
   graph.invalidate();
   sortTopologically(graph);

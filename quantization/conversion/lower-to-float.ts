@@ -6,13 +6,16 @@ import type { ActivationQuantizer } from '../activation-quantizers.js';
 import { biasUnit } from '../finetuning/weight-units.js';
 import { codeRange } from '../formats/integer-grid.js';
 import type { PlannedLayer, PlannedWeight } from '../layer-plan.js';
-import type { QuantizedParameters, WeightParameters } from '../quantized-parameters.js';
+import type { ActivationParameters, QuantizedParameters, WeightParameters } from '../quantized-parameters.js';
 import { dequantizeCodes, roundToCodes } from '../rounding/round-nearest.js';
 import { weightSpread } from '../rounding/weight-scales.js';
 import { emitDynamicRange } from './dynamic-range.js';
+import { emitAroundFirst } from './float-first.js';
+import { emitChosen, emitMembers } from './group-members.js';
 import type { Lowering } from './insert-quantizers.js';
+import { emitLogProbabilities } from './log-probabilities.js';
 import { wholeConstant } from './low-rank-branch.js';
-import { TimestepIndex } from './timestep-index.js';
+import { rowsKey, TimestepIndex } from './timestep-index.js';
 
 /**
  * The same arithmetic as lower-to-qdq.ts in float operators, differentiable for finetuning on any provider. Codes equal
@@ -54,7 +57,8 @@ export const trainableName = {
 export interface FloatLowering extends Lowering {
   /**
    * Quantized value → value for quantizers whose derivative is the identity (straight-through): a dynamic range covers
-   * everything, so nothing is ever clipped and only rounding stands between the two.
+   * everything, so nothing is ever clipped and only rounding stands between the two. On logarithmic grids p̂ / p stands
+   * between them as well, which rounding keeps near 1.
    */
   readonly straightThrough: ReadonlyMap<string, string>;
 }
@@ -67,10 +71,10 @@ export function floatLowering(graph: Graph, context: FloatContext, emitter: Node
     straightThrough,
     branches: { byLayer: parameters.branches, constant: wholeConstant(emitter) },
     activation(quantizer) {
-      const dims = shapes.dimsOf(quantizer.value);
-      if (quantizer.scheme.ranges !== 'dynamic') return tableFake(graph, quantizer, context, index, dims, emitter);
-      const quantized = dynamicFake(quantizer, dims, emitter);
-      straightThrough.set(quantized, quantizer.value);
+      const quantized = emitAroundFirst(quantizer, shapes.dimsOf(quantizer.value), emitter, (inner, dims) =>
+        activationFake(graph, inner, { context, index, dims }, emitter),
+      );
+      if (quantizer.scheme.ranges === 'dynamic') straightThrough.set(quantized, quantizer.value);
       return quantized;
     },
     weight: (layer, weight) => weightFake(graph, layer, weight, context, emitter),
@@ -125,32 +129,64 @@ function dynamicFake(quantizer: ActivationQuantizer, dims: readonly number[], em
   return range.restore(fakeQuantize(range.grouped, range.scale, zero, null, emitter));
 }
 
+interface FakeContext {
+  readonly context: FloatContext;
+  readonly index: TimestepIndex | null;
+  /** Of the value, in some concrete run. */
+  readonly dims: readonly number[];
+}
+
+function activationFake(graph: Graph, quantizer: ActivationQuantizer, at: FakeContext, emitter: NodeEmitter): string {
+  const { scheme, value, id } = quantizer;
+  if (scheme.grid !== undefined) {
+    return emitLogProbabilities(quantizer, at.dims, emitter, (steps, { scale }) =>
+      fakeQuantize(
+        steps.value,
+        emitter.constant(scale),
+        null,
+        codeRange({ bits: scheme.bits, signed: false }),
+        emitter,
+      ),
+    );
+  }
+  if (scheme.ranges === 'dynamic') return dynamicFake(quantizer, at.dims, emitter);
+  const found = at.context.parameters.activations.get(id);
+  if (found === undefined) throw new Error(`no range for quantizer ${id} (${value})`);
+  return tableFake(graph, quantizer, found, at, emitter);
+}
+
 function tableFake(
   graph: Graph,
   quantizer: ActivationQuantizer,
-  { parameters, trainRanges }: FloatContext,
-  index: TimestepIndex | null,
-  dims: readonly number[],
+  found: ActivationParameters,
+  { context: { trainRanges }, index, dims }: FakeContext,
   emitter: NodeEmitter,
 ): string {
-  const found = parameters.activations.get(quantizer.id);
-  if (found === undefined) throw new Error(`no range for quantizer ${quantizer.id} (${quantizer.value})`);
-  const entries = found.scale.data.length;
-  const perRow = entries > 1 && index !== null;
-  const key = quantizer.rows === 'other' ? `rows${dims[0] ?? 1}` : quantizer.rows;
-  const rows = perRow ? index.rowsOf(quantizer.value, key) : '';
+  const { spread } = found;
+  const perRow = (found.scale.dims[0] ?? 1) > 1 && index !== null;
+  const rows = perRow ? index.rowsOf(quantizer.value, rowsKey(quantizer, dims)) : '';
   emitter.at(quantizer.id);
   const held = emitter.constant(found.scale, 'scales');
   const factor = trainableName.range(quantizer.id);
-  if (trainRanges) graph.inputs.push({ name: factor, type: 'float32', shape: [entries] });
+  if (trainRanges) graph.inputs.push({ name: factor, type: 'float32', shape: [...found.scale.dims] });
   const table = trainRanges ? emitter.emit('Mul', [held, factor], {}, 'table') : held;
-  const column = emitter.int64s(perRow ? [-1, ...dims.slice(1).map(() => 1)] : []);
-  const pick = (from: string): string =>
-    emitter.emit('Reshape', [perRow ? emitter.emit('Gather', [from, rows], { axis: attribute.int(0) }) : from, column]);
+  const column = emitter.int64s(broadcastDims(perRow, dims, spread?.axes));
+  const members = spread?.groups ? emitMembers(spread.groups, found.scale.dims, perRow ? rows : null, emitter) : null;
+  const pick = (from: string): string => {
+    const row = perRow ? emitter.emit('Gather', [from, rows], { axis: attribute.int(0) }) : from;
+    const entries = members === null ? row : emitChosen(row, members, emitter);
+    return emitter.emit('Reshape', [entries, column]);
+  };
   const scale = pick(table);
   const zero = quantizer.scheme.symmetric ? null : pick(emitter.constant(found.zeroPoint, 'zeros'));
   const grid = codeRange({ bits: quantizer.scheme.bits, signed: quantizer.scheme.symmetric });
   return fakeQuantize(quantizer.value, scale, zero, grid, emitter);
+}
+
+/** Dims under which picked rows broadcast against a value of `dims`: entries along `axes`, if there are any. */
+function broadcastDims(perRow: boolean, dims: readonly number[], axes: readonly number[] | undefined): number[] {
+  if (axes === undefined) return perRow ? [-1, ...dims.slice(1).map(() => 1)] : [];
+  return dims.map((dim, axis) => (axis === 0 ? -1 : axes.includes(axis) ? dim : 1));
 }
 
 function weightFake(

@@ -3,15 +3,19 @@ import type { NodeEmitter } from '../../models/onnx/node-emitter.js';
 import type { Shapes } from '../../models/onnx/shape-inference.js';
 import { float32, tensor } from '../../models/tensors/tensor.js';
 import type { ActivationQuantizer } from '../activation-quantizers.js';
-import { codeRange } from '../formats/integer-grid.js';
 import { packNibbles } from '../formats/pack.js';
 import type { PlannedLayer, PlannedWeight } from '../layer-plan.js';
 import type { ActivationParameters, QuantizedParameters, WeightParameters } from '../quantized-parameters.js';
 import { roundToCodes } from '../rounding/round-nearest.js';
 import { weightSpread } from '../rounding/weight-scales.js';
 import { emitDynamicRange } from './dynamic-range.js';
+import { emitAroundFirst } from './float-first.js';
 import type { Lowering } from './insert-quantizers.js';
-import { TimestepIndex } from './timestep-index.js';
+import { emitLogProbabilities } from './log-probabilities.js';
+import { halfConstant } from './low-rank-branch.js';
+import { clampToGrid, containerType, quantizeDequantize } from './quantize-dequantize.js';
+import { spreadQdq, type TableContext } from './spread-qdq.js';
+import { rowsKey, TimestepIndex } from './timestep-index.js';
 
 /**
  * Opset-21 QuantizeLinear / DequantizeLinear with packed INT4 initializers: standard operators only. What onnxruntime 1.30
@@ -38,12 +42,11 @@ export function qdqLowering(context: QdqContext, emitter: NodeEmitter): Lowering
   const { graph, shapes, parameters, timestep } = context;
   const index = timestep === null ? null : new TimestepIndex(emitter, timestep, parameters.timesteps);
   return {
-    activation(quantizer) {
-      if (quantizer.scheme.ranges === 'dynamic') return dynamicQdq(quantizer, shapes.dimsOf(quantizer.value), emitter);
-      const found = parameters.activations.get(quantizer.id);
-      if (found === undefined) throw new Error(`no range for quantizer ${quantizer.id} (${quantizer.value})`);
-      return tableQdq(quantizer, found, { index, dims: shapes.dimsOf(quantizer.value) }, emitter);
-    },
+    branches: { byLayer: parameters.branches, constant: halfConstant(emitter) },
+    activation: (quantizer) =>
+      emitAroundFirst(quantizer, shapes.dimsOf(quantizer.value), emitter, (inner, dims) =>
+        activationQdq(inner, parameters.activations.get(quantizer.id), { index, dims }, emitter),
+      ),
     weight(layer, weight) {
       const found = parameters.weights.get(layer.name);
       if (found === undefined) throw new Error(`no weight for layer ${layer.name}`);
@@ -52,42 +55,20 @@ export function qdqLowering(context: QdqContext, emitter: NodeEmitter): Lowering
   };
 }
 
-interface Grid {
-  readonly scale: string;
-  /** In the container's type; null for signed grids. */
-  readonly zeroPoint: string | null;
-  readonly spread: Record<string, Attribute>;
-}
-
-function quantizeDequantize(value: string, grid: Grid, emitter: NodeEmitter, bits: number): string {
-  const parameters = grid.zeroPoint === null ? [grid.scale] : [grid.scale, grid.zeroPoint];
-  const dtype: Record<string, Attribute> =
-    grid.zeroPoint === null ? { output_dtype: attribute.int(containerType(bits, true)) } : {};
-  const codes = emitter.emit('QuantizeLinear', [value, ...parameters], { ...grid.spread, ...dtype }, 'codes');
-  return emitter.emit('DequantizeLinear', [codes, ...parameters], grid.spread, 'value');
-}
-
-/** INT4/UINT4 up to 4 bits, INT8/UINT8 above. */
-function containerType(bits: number, signed: boolean): number {
-  if (bits <= 4) return signed ? DATA_TYPE.int4 : DATA_TYPE.uint4;
-  return signed ? DATA_TYPE.int8 : DATA_TYPE.uint8;
-}
-
-/** Clamps to the values of a grid that is smaller than its container; `zero` is the zero point as a float, or null. */
-function clampToGrid(
-  value: string,
-  scheme: ActivationQuantizer['scheme'],
-  scale: string,
-  zero: string | null,
+function activationQdq(
+  quantizer: ActivationQuantizer,
+  found: ActivationParameters | undefined,
+  context: TableContext,
   emitter: NodeEmitter,
 ): string {
-  if (scheme.bits === 4 || scheme.bits === 8) return value;
-  const { min, max } = codeRange({ bits: scheme.bits, signed: scheme.symmetric });
-  const bound = (code: number): string => {
-    const steps = zero === null ? emitter.scalar(code) : emitter.emit('Sub', [emitter.scalar(code), zero]);
-    return emitter.emit('Mul', [steps, scale]);
-  };
-  return emitter.emit('Min', [emitter.emit('Max', [value, bound(min)]), bound(max)], {}, 'clamped');
+  const { dims } = context;
+  if (quantizer.scheme.grid !== undefined) {
+    return emitLogProbabilities(quantizer, dims, emitter, (steps, range) => tableQdq(steps, range, context, emitter));
+  }
+  if (quantizer.scheme.ranges === 'dynamic') return dynamicQdq(quantizer, dims, emitter);
+  if (found === undefined) throw new Error(`no range for quantizer ${quantizer.id} (${quantizer.value})`);
+  if (found.spread !== undefined) return spreadQdq(quantizer, found, context, emitter);
+  return tableQdq(quantizer, found, context, emitter);
 }
 
 function dynamicQdq(quantizer: ActivationQuantizer, dims: readonly number[], emitter: NodeEmitter): string {
@@ -105,11 +86,6 @@ function dynamicQdq(quantizer: ActivationQuantizer, dims: readonly number[], emi
   const value = clampToGrid(range.grouped, quantizer.scheme, range.scale, zero, emitter);
   const spread = { axis, block_size: attribute.int(range.blockSize) };
   return range.restore(quantizeDequantize(value, { scale: range.scale, zeroPoint, spread }, emitter, bits));
-}
-
-interface TableContext {
-  readonly index: TimestepIndex | null;
-  readonly dims: readonly number[];
 }
 
 function tableQdq(
@@ -167,11 +143,6 @@ function pickedRange(
   const zeroPoint = rows === null ? picked : emitter.emit('Reshape', [picked, emitter.int64s([-1])], {}, 'zero8');
   const zero = bits === 8 ? null : emitter.emit('Cast', [zeroPoint], { to: attribute.int(DATA_TYPE.float32) });
   return { scale, zeroPoint, zero };
-}
-
-/** Values with the same number of rows per sample share one expanded index. */
-function rowsKey(quantizer: ActivationQuantizer, dims: readonly number[]): string {
-  return quantizer.rows === 'other' ? `rows${dims[0] ?? 1}` : quantizer.rows;
 }
 
 function weightDq(

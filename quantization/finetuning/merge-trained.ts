@@ -29,7 +29,7 @@ export function mergeTrained(
       return [id, { ...held, scale }];
     }),
   );
-  return { timesteps: start.timesteps, weights, activations };
+  return { ...start, weights, activations };
 }
 
 function product(a: Float32Tensor, b: Float32Tensor): Float32Tensor {

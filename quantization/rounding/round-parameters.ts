@@ -47,7 +47,7 @@ export async function roundParameters(options: RoundParametersOptions): Promise<
     });
     await onItem?.(weights.size + activations.size, total);
   }
-  return { timesteps, weights, activations };
+  return { timesteps, weights, activations, branches: new Map() };
 }
 
 function roundedWeight(graph: Graph, planned: PlannedWeight): WeightParameters {

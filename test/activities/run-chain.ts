@@ -10,7 +10,7 @@ import { digestFolder } from '../../activities/store/folder-digest.js';
 import { LocalStore } from '../../activities/store/local-store.js';
 import type { Activities } from '../../contracts/activities.js';
 import type { ArtifactRef } from '../../contracts/artifact.js';
-import { type RecipeInput, recipeSchema } from '../../contracts/recipe.js';
+import { asksForCorrections, type RecipeInput, recipeSchema } from '../../contracts/recipe.js';
 import type { RunSpec, StageOutcome } from '../../contracts/stages.js';
 import { FAILURE_POLICIES } from '../../workflows/policies.js';
 
@@ -112,13 +112,17 @@ export async function runChain(
     activities.observeActivations({ graph, plan, calibration, recipe, compute }),
   );
   const rounded = await stage('round', () => activities.roundWeights({ graph, plan, stats, recipe }));
+  const correcting = { graph, plan, calibration, parameters: rounded.parameters, recipe, compute };
+  const corrected = asksForCorrections(recipe)
+    ? await stage('correct', () => activities.correctParameters(correcting))
+    : rounded;
   const evaluate = (id: string, label: string, candidate: ArtifactRef | null) =>
     stage(id, () => activities.evaluatePipeline({ reference: pipeline, candidate, label, prompts, recipe, compute }));
   await evaluate('evaluate-floor', 'noise floor', null);
-  const finetuning = { graph, plan, calibration, parameters: rounded.parameters, recipe, compute };
+  const finetuning = { graph, plan, calibration, parameters: corrected.parameters, recipe, compute };
   const tuned = recipe.finetuning.enabled
     ? await stage('finetune', () => activities.finetuneParameters(finetuning))
-    : { parameters: rounded.parameters, validation: null, training: null };
+    : { parameters: corrected.parameters, validation: null, training: null };
   const shipped = await stage('convert', () =>
     activities.convertPipeline({ pipeline, graph, plan, parameters: tuned.parameters, recipe }),
   );

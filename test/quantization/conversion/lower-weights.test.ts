@@ -125,7 +125,12 @@ function converted(kind: Kind, scheme: WeightScheme, parameters: WeightParameter
   const graph = floatGraph(kind, parameters);
   const shapes = inferShapes(graph, { x: kind.x });
   const emitter = new NodeEmitter(graph, 'q');
-  const found = { timesteps: [], weights: new Map([['layer', parameters]]), activations: new Map() };
+  const found = {
+    timesteps: [],
+    weights: new Map([['layer', parameters]]),
+    activations: new Map(),
+    branches: new Map(),
+  };
   insertQuantizers(graph, planOf(kind, scheme), loweringOf(lowering, graph, shapes, found, emitter), emitter);
   return graph;
 }

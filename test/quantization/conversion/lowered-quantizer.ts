@@ -80,7 +80,8 @@ export function quantizerModel(one: QuantizerCase, lowering: LoweringName, entri
 }
 
 function parametersOf({ timesteps = [], parameters }: QuantizerCase): QuantizedParameters {
-  return { timesteps, weights: new Map(), activations: new Map(parameters === undefined ? [] : [['q0', parameters]]) };
+  const activations = new Map(parameters === undefined ? [] : [['q0', parameters] as const]);
+  return { timesteps, weights: new Map(), activations, branches: new Map() };
 }
 
 export function loweringOf(

@@ -40,6 +40,7 @@ const state: fc.Arbitrary<FinetuningState> = fc
     start: {
       timesteps: [999, 499, 49],
       weights: new Map([['mid_block.attn.to_q', { weight, scales: scale, bias }]]),
+      branches: new Map(),
       activations: new Map([['q0', { scale, zeroPoint: scale }]]),
     },
   }));

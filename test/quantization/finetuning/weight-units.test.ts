@@ -79,6 +79,7 @@ describe('mergeTrained', () => {
   const start: QuantizedParameters = {
     timesteps: [900, 100],
     weights: new Map(['a', 'b'].map((name) => [name, heldFor(planned)])),
+    branches: new Map(),
     activations: new Map(
       ['q0', 'q1'].map((id) => [id, { scale: float32([2], [0.5, 0.25]), zeroPoint: float32([2], [3, 4]) }]),
     ),

@@ -1,0 +1,91 @@
+import type { Executor, Feeds } from '../../models/executor.js';
+import type { Graph } from '../../models/onnx/graph.js';
+import { writeModel } from '../../models/onnx/model-proto.js';
+import { denoiserFeeds } from '../../models/pipelines/denoiser-feeds.js';
+import type { Denoiser } from '../../models/pipelines/pipeline.js';
+import { gaussianTensor, permutation } from '../../models/tensors/random.js';
+import type { PlannedLayer, QuantizationPlan } from '../layer-plan.js';
+import type { QuantizedParameters } from '../quantized-parameters.js';
+import { batchOf, branchCount, type CalibrationItem, type CalibrationSet, trajectoryCount } from './calibration-set.js';
+import { LayerStatisticsSum } from './layer-statistics.js';
+import { type StatisticsGraph, statisticsGraph } from './statistics-graph.js';
+
+export interface CollectStatisticsOptions {
+  readonly executor: Executor;
+  /** The transformed float denoiser. */
+  readonly graph: Graph;
+  readonly plan: QuantizationPlan;
+  readonly parameters: QuantizedParameters;
+  readonly calibration: CalibrationSet;
+  readonly denoiser: Denoiser;
+  readonly layers: readonly PlannedLayer[];
+  readonly withSensitivity: boolean;
+  readonly seed: number;
+  /** Calls per run; divides CALLS_PER_TIMESTEP. */
+  readonly batchSize: number;
+  /** Goes on from here: what so many batches have added. */
+  readonly resume?: { readonly sum: LayerStatisticsSum; readonly batches: number };
+  readonly onBatch?: (done: number, total: number, sum: LayerStatisticsSum) => Promise<void>;
+}
+
+/** Calls of the denoiser per calibrated timestep: 20 timesteps give moments of tens of thousands of pixels. */
+export const CALLS_PER_TIMESTEP = 8;
+
+/** Streams of the calibration seed for the choice of trajectories and for probes. */
+const CHOICE_STREAM = 20;
+const PROBE_STREAM = 2 ** 34;
+
+/** Sums of second moments over a draw of calibration inputs, a few of every calibrated timestep. */
+export async function collectStatistics(options: CollectStatisticsOptions): Promise<LayerStatisticsSum> {
+  const batches = statisticsBatches(options);
+  const sum = options.resume?.sum ?? new LayerStatisticsSum();
+  const first = feedsOf(options, batches[0] ?? []);
+  const built = statisticsGraph({
+    ...options,
+    timestep: options.denoiser.inputs.timestep,
+    output: options.denoiser.output,
+    feedDims: Object.fromEntries(Object.entries(first).map(([name, value]) => [name, value.dims])),
+  });
+  const runnable = await options.executor.open(writeModel(built.graph));
+  try {
+    for (let at = options.resume?.batches ?? 0; at < batches.length; at += 1) {
+      const feeds = { ...feedsOf(options, batches[at] ?? []), ...probeOf(built, options.seed, at) };
+      const known = new Set(runnable.inputNames);
+      const found = await runnable.run(Object.fromEntries(Object.entries(feeds).filter(([name]) => known.has(name))));
+      for (const [key, { value, count }] of built.outputs) {
+        const tensor = found[value];
+        if (tensor === undefined) throw new RangeError(`${value} was not computed`);
+        sum.add(key, tensor, count);
+      }
+      await options.onBatch?.(at + 1, batches.length, sum);
+    }
+    return sum;
+  } finally {
+    await runnable.release();
+  }
+}
+
+/** Batches of one timestep each; other trajectories at every timestep. */
+function statisticsBatches({ calibration, seed, batchSize }: CollectStatisticsOptions): CalibrationItem[][] {
+  const order = permutation(seed, CHOICE_STREAM, trajectoryCount(calibration));
+  const branches = branchCount(calibration);
+  return calibration.timesteps.flatMap((_, step) => {
+    const items = Array.from({ length: CALLS_PER_TIMESTEP }, (_unused, call): CalibrationItem => {
+      const drawn = Math.floor((step * CALLS_PER_TIMESTEP + call) / branches);
+      return { trajectory: order[drawn % order.length] ?? 0, step, branch: call % branches };
+    });
+    return Array.from({ length: Math.floor(items.length / batchSize) }, (_unused, at) =>
+      items.slice(at * batchSize, (at + 1) * batchSize),
+    );
+  });
+}
+
+function feedsOf({ calibration, denoiser }: CollectStatisticsOptions, items: readonly CalibrationItem[]): Feeds {
+  const batch = batchOf(calibration, items);
+  const [timestep = 0] = batch.timesteps;
+  return denoiserFeeds(denoiser, { ...batch, timestep, classLabels: null });
+}
+
+function probeOf({ probe }: StatisticsGraph, seed: number, batch: number): Feeds {
+  return probe === null ? {} : { [probe.name]: gaussianTensor(seed, PROBE_STREAM + batch, probe.dims) };
+}
