@@ -1,6 +1,7 @@
 import { attribute, DATA_TYPE } from '../../models/onnx/graph.js';
 import type { NodeEmitter } from '../../models/onnx/node-emitter.js';
 import { float32, int64 } from '../../models/tensors/tensor.js';
+import type { ActivationQuantizer } from '../activation-quantizers.js';
 
 /**
  * Picks table rows inside the graph: index = argmin over calibrated timesteps of |t − timestep|, ties to the smaller index,
@@ -52,4 +53,9 @@ export class TimestepIndex {
     this.index = emitter.emit('ArgMin', [distance], { axis: attribute.int(1), keepdims: attribute.int(0) }, 'nearest');
     return this.index;
   }
+}
+
+/** Key for `rowsOf`: values with the same number of rows per sample share one expanded index. */
+export function rowsKey({ rows }: ActivationQuantizer, dims: readonly number[]): string {
+  return rows === 'other' ? `rows${dims[0] ?? 1}` : rows;
 }
