@@ -1,35 +1,42 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
-import { basename, join } from 'node:path';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { packageFile } from '../activities/package-file.js';
 import { exitCodeFor, NibbleflowError } from '../contracts/errors.js';
 import { qualityArguments } from './quality/quality-arguments.js';
 import { qualityMarkdown } from './quality/quality-report.js';
+import { readProtocol } from './quality/read-protocol.js';
+import { readResults, writeResult } from './quality/recipe-result.js';
 import { runQuality } from './quality/run-quality.js';
 
 /**
- * What the shipped folders of recipes are worth under a fixed protocol, before and after finetuning, beside what others reach
- * there. Prints markdown on stdout and writes it, with every picture's PSNR as JSON, to bench/results.
- * `npm run bench:quality [-- recipe … --samples N --threads N --before-only --quick]`
+ * What the shipped folders of recipes are worth under a fixed protocol, beside plain rounding and what others reach there.
+ * A recipe's result is a file of its own in bench/results/quality; the table, on stdout and in bench/results/quality.md, is made from
+ * all of them. Stages and evaluations are kept in the store: an interrupted run goes on. Fewer pictures, or rounded weights
+ * only, are for a look: their results stay in the store's folder.
+ * `npm run bench:quality [-- recipe … --samples N --threads N --before-only --quick --no-plain --no-before --table]`
  */
 async function main(): Promise<void> {
-  const options = qualityArguments(process.argv.slice(2));
-  const { report, details } = await runQuality({
-    ...options,
-    protocolFolder: packageFile('bench/protocols/emoji-t2i-256'),
-    source: packageFile('models/zoo/emoji-t2i'),
-    store: packageFile('.nibbleflow/bench'),
-    date: new Date().toISOString().slice(0, 10),
-    cwd: process.cwd(),
-  });
-  const markdown = qualityMarkdown(report);
+  const { tableOnly, ...options } = qualityArguments(process.argv.slice(2));
+  const protocolFolder = packageFile('bench/protocols/emoji-t2i-256');
+  const store = packageFile('.nibbleflow/bench');
+  const { published, allPrompts } = readProtocol(protocolFolder, 2);
+  const samples = options.samples ?? allPrompts.length;
+  const forRecord = samples === allPrompts.length && !options.beforeOnly;
+  const folder = forRecord ? packageFile('bench/results/quality') : join(store, 'looks');
+  if (!tableOnly) {
+    const date = new Date().toISOString().slice(0, 10);
+    const source = packageFile('models/zoo/emoji-t2i');
+    await runQuality({ ...options, protocolFolder, source, store, date, cwd: process.cwd() }, (result) =>
+      writeResult(folder, result),
+    );
+  }
+  const [first, ...rest] = readResults(folder, samples);
+  if (first === undefined) throw new NibbleflowError('InvalidInput', 'there is no result yet', { where: folder });
+  const markdown = qualityMarkdown({ results: [first, ...rest], published });
   console.log(markdown);
-  const folder = packageFile('bench/results');
-  const kind = `${report.isWhole ? '' : '-part'}${options.beforeOnly ? '-before' : ''}`;
-  const file = join(folder, `quality-${report.date}${kind}`);
-  mkdirSync(folder, { recursive: true });
-  writeFileSync(`${file}.md`, markdown);
-  writeFileSync(`${file}.json`, `${JSON.stringify({ ...report, details }, null, 1)}\n`);
-  console.error(`written: bench/results/${basename(file)}.md and .json`);
+  if (!forRecord) return;
+  writeFileSync(packageFile('bench/results/quality.md'), markdown);
+  console.error('written: bench/results/quality.md');
 }
 
 try {

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { checkFinetuning } from './check-finetuning.js';
 import { checkReconstruction, reconstructionSettingsSchema } from './reconstruction-settings.js';
 
 /**
@@ -171,7 +172,7 @@ export const recipeFields = z.strictObject({
         .number()
         .positive()
         .max(1)
-        .default(0.5)
+        .default(1)
         .describe(
           "a branch costs at most this share of its layer's own multiply-adds: above, the layer would be float",
         ),
@@ -294,7 +295,10 @@ function checkMixedPrecision(
   }
 }
 
-export const recipeSchema = recipeFields.superRefine(checkMixedPrecision).superRefine(checkReconstruction);
+export const recipeSchema = recipeFields
+  .superRefine(checkMixedPrecision)
+  .superRefine(checkReconstruction)
+  .superRefine(checkFinetuning);
 
 /** A fully resolved recipe: every default filled in. */
 export type Recipe = z.output<typeof recipeSchema>;

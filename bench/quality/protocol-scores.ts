@@ -47,7 +47,7 @@ export function protocolScores(
 export function rowOf(
   label: string,
   scores: ProtocolScores,
-  cost: Pick<QualityRow, 'macsAtFourBits' | 'minutes'>,
+  cost: Pick<QualityRow, 'macsAtFourBits' | 'minutes'> & Partial<Pick<QualityRow, 'floatBranchMacs'>>,
 ): QualityRow {
   const { psnrDb, ...rest } = scores;
   return {

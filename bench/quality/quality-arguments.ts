@@ -12,6 +12,11 @@ export interface QualityArguments {
   /** Fewer pictures: for a look while tuning, not for the record. */
   readonly quick: boolean;
   readonly threads: number;
+  /** Which rows are measured beside the shipped one. */
+  readonly plain: boolean;
+  readonly before: boolean;
+  /** Measure nothing, make the table from the results that are there. */
+  readonly tableOnly: boolean;
 }
 
 const DEFAULT_RECIPES = ['w4a4'];
@@ -27,6 +32,9 @@ export function qualityArguments(argv: readonly string[]): QualityArguments {
     samples: values.samples === undefined ? (quick ? QUICK_SAMPLES : undefined) : count('--samples', values.samples),
     beforeOnly: values['before-only'] ?? false,
     quick,
+    plain: !(values['no-plain'] ?? false),
+    before: !(values['no-before'] ?? false),
+    tableOnly: values.table ?? false,
     threads: values.threads === undefined ? availableParallelism() : count('--threads', values.threads),
   };
 }
@@ -41,11 +49,14 @@ function parsed(argv: readonly string[]) {
         threads: { type: 'string' },
         'before-only': { type: 'boolean' },
         quick: { type: 'boolean' },
+        'no-plain': { type: 'boolean' },
+        'no-before': { type: 'boolean' },
+        table: { type: 'boolean' },
       },
     });
   } catch (error) {
     throw new NibbleflowError('InvalidInput', error instanceof Error ? error.message : String(error), {
-      fix: 'npm run bench:quality [-- recipe … --samples N --threads N --before-only --quick]',
+      fix: 'npm run bench:quality [-- recipe … --samples N --threads N --before-only --quick --no-plain --no-before --table]',
     });
   }
 }

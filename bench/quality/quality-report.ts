@@ -1,55 +1,49 @@
 import { bytes, count, fixed } from '../../evaluation/report/format-number.js';
-import type { pictureDifference } from './protocol-scores.js';
-import type { Claim } from './quality-claims.js';
-import { claimTable, qualityTable, type TableRow } from './quality-table.js';
+import type { PublishedRows } from './published-rows.js';
+import { claimTable, qualityTable, tableRow } from './quality-table.js';
+import type { RecipeResult } from './recipe-result.js';
 
-/** Everything a run of the bench found out, as its markdown shows it. */
+/** What a table is made of: results under one protocol with one number of pictures, and what others reach there. */
 export interface QualityReport {
-  readonly date: string;
-  readonly machine: string;
-  readonly protocol: string;
-  readonly samples: number;
-  readonly triples: number;
-  /** Whether every picture of the protocol was sampled: other numbers do not compare with the published ones. */
-  readonly isWhole: boolean;
-  readonly floatPictures: ReturnType<typeof pictureDifference>;
-  readonly floatToReference: number;
-  /** Of the largest engine and of the bench itself, each at its own largest; null where the system does not tell. */
-  readonly peakBytes: { readonly engine: number | null; readonly bench: number | null };
-  readonly rows: readonly TableRow[];
-  readonly claims: readonly Claim[];
-  readonly published: { readonly source: string; readonly samples: number; readonly rows: readonly TableRow[] };
-  /** A line for each recipe: held-back and training errors, layers, steps. */
-  readonly notes: readonly string[];
+  readonly results: readonly [RecipeResult, ...RecipeResult[]];
+  readonly published: PublishedRows;
 }
 
-/** The report as markdown. */
-export function qualityMarkdown(report: QualityReport): string {
-  const { floatPictures, published } = report;
-  const partial = report.isWhole ? '' : ' A part of the protocol only: not comparable with the published rows.';
+/** The results as markdown. */
+export function qualityMarkdown({ results, published }: QualityReport): string {
+  const [first] = results;
+  const { floatPictures, samples } = first;
+  const partial =
+    samples === published.samples ? '' : ' A part of the protocol only: not comparable with the published rows.';
+  const claims = results.flatMap((result) => result.claims);
   return [
-    `# Quality under ${report.protocol}, ${report.date}`,
+    `# Quality under ${first.protocol}`,
     '',
-    `${report.samples} pictures, ${report.triples} denoiser calls.${partial}`,
+    `${samples} pictures, ${first.triples} denoiser calls.${partial}`,
     '',
-    `Machine: ${report.machine}. Peak resident memory: ${peak(report.peakBytes)}.`,
+    `Float pictures against the protocol's: ${count(floatPictures.differing)} of ${count(floatPictures.values)} values differ, by at most ${floatPictures.largest} level. Their Fréchet distance to the reference: ${fixed(first.floatToReference, 3)}.`,
     '',
-    `Float pictures against the protocol's: ${count(floatPictures.differing)} of ${count(floatPictures.values)} values differ, by at most ${floatPictures.largest} level. Their Fréchet distance to the reference: ${fixed(report.floatToReference, 3)}.`,
+    "A recipe's minutes are those of its whole quantization: sampling, observing, rounding, training, converting. Plain rounding is the same bits and kind of ranges without the recipe's method. Peak MB is the largest engine and the program together.",
     '',
-    qualityTable(report.rows),
+    qualityTable([first.noiseFloor, ...results.flatMap((result) => result.rows)]),
     '',
-    ...(report.claims.length === 0 ? [] : [claimTable(report.claims), '']),
-    ...(report.notes.length === 0 ? [] : [...report.notes.map((note) => `- ${note}`), '']),
+    ...(claims.length === 0 ? [] : [claimTable(claims), '']),
+    ...results.flatMap((result) => [...described(result), '']),
     `## Others under the same protocol (n = ${published.samples})`,
     '',
     `Source: ${published.source}.`,
     '',
-    qualityTable(published.rows),
+    qualityTable(published.rows.map((row) => tableRow(row))),
     '',
   ].join('\n');
 }
 
-function peak({ engine, bench }: QualityReport['peakBytes']): string {
-  if (engine === null || bench === null) return 'not told by this system';
-  return `engine ${bytes(engine)}, bench ${bytes(bench)}, together at most ${bytes(engine + bench)}`;
+function described({ recipe, date, machine, notes }: RecipeResult): string[] {
+  return [`## ${recipe}`, '', `${date}. ${machine}.`, '', ...notes.map((note) => `- ${note}`)];
+}
+
+/** Largest resident sizes in words; null where the system does not tell. */
+export function peakText(engine: number | null, bench: number | null): string {
+  if (engine === null || bench === null) return 'peak memory: not told by this system';
+  return `peak memory: engine ${bytes(engine)}, bench ${bytes(bench)}, together at most ${bytes(engine + bench)}`;
 }

@@ -1,16 +1,21 @@
+import { z } from 'zod';
 import { DASH, fixed, percent, significant } from '../../evaluation/report/format-number.js';
-import type { QualityRow } from './published-rows.js';
+import { type QualityRow, qualityRowSchema } from './published-rows.js';
 import type { Claim } from './quality-claims.js';
 
-/** A line of the table with what only shipped files have. */
-export interface TableRow extends QualityRow {
-  /** Of the shipped denoiser file; null for the float model and for what others measured without a file. */
-  readonly denoiserBytes: number | null;
+/** A line of the table with what only our own measurements have; null for the float model and for what others measured. */
+export const tableRowSchema = z.strictObject({
+  ...qualityRowSchema.shape,
+  /** Of the shipped denoiser file. */
+  denoiserBytes: z.number().nullable(),
   /** float bytes / shipped bytes. */
-  readonly ratio: number | null;
-  /** False when a part of the minutes was spent by an earlier, interrupted run. */
-  readonly minutesAreComplete: boolean;
-}
+  ratio: z.number().nullable(),
+  /** False when a part of the minutes was spent elsewhere: by another program, or by an interrupted run. */
+  minutesAreComplete: z.boolean(),
+  /** Largest resident size of engine and program together. */
+  peakBytes: z.number().nullable(),
+});
+export type TableRow = z.infer<typeof tableRowSchema>;
 
 const COLUMNS: readonly { readonly title: string; readonly cell: (row: TableRow) => string }[] = [
   { title: 'row', cell: ({ label }) => label },
@@ -27,6 +32,10 @@ const COLUMNS: readonly { readonly title: string; readonly cell: (row: TableRow)
   { title: 'bytes', cell: ({ denoiserBytes }) => (denoiserBytes === null ? DASH : String(denoiserBytes)) },
   { title: 'of float', cell: ({ ratio }) => (ratio === null ? DASH : `1/${significant(ratio)}`) },
   { title: 'minutes', cell: minutes },
+  {
+    title: 'peak MB',
+    cell: ({ peakBytes }) => (peakBytes === null ? DASH : fixed(peakBytes / 1e6, 0)),
+  },
 ];
 
 function psnr({ psnrDb, psnrTenthPercentileDb: low }: TableRow): string {
@@ -61,5 +70,5 @@ function markdownTable(titles: readonly string[], rows: readonly (readonly strin
 
 /** A published row has no file of ours. */
 export function tableRow(row: QualityRow, file: Partial<TableRow> = {}): TableRow {
-  return { ...row, denoiserBytes: null, ratio: null, minutesAreComplete: true, ...file };
+  return { ...row, denoiserBytes: null, ratio: null, minutesAreComplete: true, peakBytes: null, ...file };
 }

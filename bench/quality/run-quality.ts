@@ -4,22 +4,26 @@ import { digestFolder } from '../../activities/store/folder-digest.js';
 import { LocalStore } from '../../activities/store/local-store.js';
 import { loadRecipe } from '../../cli/load-recipe.js';
 import { readPrompts } from '../../cli/read-prompts.js';
+import type { ConvertPipelineResult } from '../../contracts/activities.js';
 import { NibbleflowError } from '../../contracts/errors.js';
 import type { Recipe } from '../../contracts/recipe.js';
 import type { RunSpec } from '../../contracts/stages.js';
 import { BenchLog } from './bench-log.js';
 import { machineLine } from './machine-line.js';
-import { largestResidentBytes, MeasuredEngines } from './measured-engines.js';
-import { ProtocolEvaluation, type ProtocolEvaluationOptions } from './protocol-evaluation.js';
+import { forgetLargestResident, largestResidentBytes, MeasuredEngines } from './measured-engines.js';
+import { plainRounding } from './plain-rounding.js';
+import { ProtocolEvaluation } from './protocol-evaluation.js';
 import { type ProtocolScores, rowOf } from './protocol-scores.js';
 import type { QualityArguments } from './quality-arguments.js';
-import { type Claim, claimsOf } from './quality-claims.js';
-import type { QualityReport } from './quality-report.js';
+import { claimsOf } from './quality-claims.js';
+import { peakText } from './quality-report.js';
 import { type TableRow, tableRow } from './quality-table.js';
 import { type QuantizedRecipe, quantizeRecipe } from './quantize-recipe.js';
 import { type Protocol, readProtocol } from './read-protocol.js';
+import type { RecipeResult } from './recipe-result.js';
+import type { TotalCost } from './stage-costs.js';
 
-export interface QualityOptions extends Omit<QualityArguments, 'quick'> {
+export interface QualityOptions extends Omit<QualityArguments, 'quick' | 'tableOnly'> {
   readonly protocolFolder: string;
   /** The float pipeline's folder. */
   readonly source: string;
@@ -30,24 +34,14 @@ export interface QualityOptions extends Omit<QualityArguments, 'quick'> {
   readonly cwd: string;
 }
 
-/** What the markdown leaves out. */
-export interface RecipeDetails {
-  readonly recipe: unknown;
-  readonly quantized: QuantizedRecipe;
-  readonly before: ProtocolScores;
-  readonly after: ProtocolScores | null;
-}
-
-/** Quantizes and evaluates every recipe. Throws what the activities throw. */
-export async function runQuality(
-  options: QualityOptions,
-): Promise<{ report: QualityReport; details: { noiseFloor: ProtocolScores; recipes: RecipeDetails[] } }> {
+/** Quantizes and evaluates every recipe, and tells of each as soon as it is done. Throws what the activities throw. */
+export async function runQuality(options: QualityOptions, onResult: (result: RecipeResult) => void): Promise<void> {
   const protocol = readProtocol(options.protocolFolder, options.samples);
   const specs = await recipeSpecs(options, protocol);
   const engines = new MeasuredEngines();
   try {
     const bench = new QualityBench(options, protocol, engines, await LocalStore.open(options.store));
-    return await bench.run(specs);
+    for (const spec of specs) onResult(await bench.measure(spec));
   } finally {
     await engines.close();
   }
@@ -86,14 +80,17 @@ function withPrompts(recipe: Recipe, { allPrompts }: Protocol): Recipe {
   };
 }
 
+/** A quantized recipe, and the memory that took. */
+interface Quantized {
+  readonly made: QuantizedRecipe;
+  readonly benchBytes: number | null;
+}
+
 class QualityBench {
   private readonly log = new BenchLog();
   private readonly facts = machineFacts();
-  private readonly rows: TableRow[] = [];
-  private readonly claims: Claim[] = [];
-  private readonly notes: string[] = [];
-  private readonly recipes: RecipeDetails[] = [];
 
+  /** `engines` evaluate; every quantization has its own, so that its memory is its own. */
   constructor(
     private readonly options: QualityOptions,
     private readonly protocol: Protocol,
@@ -101,93 +98,102 @@ class QualityBench {
     private readonly store: LocalStore,
   ) {}
 
-  async run(specs: readonly RunSpec[]): ReturnType<typeof runQuality> {
-    const quantized: { spec: RunSpec; made: QuantizedRecipe }[] = [];
-    for (const spec of specs) quantized.push({ spec, made: await this.quantize(spec) });
-    const [first] = quantized;
-    if (first === undefined) throw new NibbleflowError('InvalidInput', 'no recipe was given');
-    const evaluation = await this.evaluation(first.spec, first.made);
-    const floatPictures = await evaluation.checkFloatPictures();
-    this.log.line(`float pictures: ${floatPictures.differing} of ${floatPictures.values} values differ by a level`);
-    const float = await evaluation.float('protocol');
-    const noiseFloor = await evaluation.float('other seeds');
-    this.rows.push(
-      tableRow(rowOf('float, other seeds (the noise floor)', noiseFloor, { macsAtFourBits: null, minutes: null })),
-    );
-    for (const { spec, made } of quantized) await this.evaluate(spec.recipe, made, evaluation);
+  async measure(spec: RunSpec): Promise<RecipeResult> {
     const { options, protocol } = this;
-    const report: QualityReport = {
+    const { recipe } = spec;
+    const shipped = await this.quantize(spec, options.beforeOnly);
+    const plain = options.plain ? await this.quantize({ ...spec, recipe: plainRounding(recipe) }, true) : null;
+    const evaluation = await this.evaluation(spec, shipped.made);
+    const floatPictures = await evaluation.checkFloatPictures();
+    const { frechetToReference: floatToReference } = await evaluation.float('protocol');
+    const noiseFloor = await evaluation.float('other seeds');
+    const rows = new RowWriter(evaluation, this.log);
+    const before = options.before ? shipped.made.before : null;
+    const scores = {
+      plain: plain === null ? null : await rows.add(`${recipe.name}: plain rounding`, plain, plain.made.shipped),
+      before: before === null ? null : await rows.add(`${recipe.name}: before finetuning`, shipped, before, null),
+      shipped: await rows.add(recipe.name, shipped, shipped.made.shipped),
+    };
+    const row = rows.rows.at(-1) as TableRow;
+    const { made, benchBytes } = shipped;
+    return {
+      schemaVersion: 2,
+      recipe: recipe.name,
       date: options.date,
       machine: machineLine(options.threads),
       protocol: protocol.name,
       samples: protocol.prompts.length,
       triples: protocol.triples.length,
-      isWhole: protocol.prompts.length === protocol.allPrompts.length,
       floatPictures,
-      floatToReference: float.frechetToReference,
-      peakBytes: { engine: this.engines.peakBytes, bench: largestResidentBytes(process.pid) },
-      rows: this.rows,
-      claims: this.claims,
-      published: { ...protocol.published, rows: protocol.published.rows.map((row) => tableRow(row)) },
-      notes: this.notes,
+      floatToReference,
+      noiseFloor: tableRow(rowOf(FLOOR, noiseFloor, { macsAtFourBits: null, minutes: null })),
+      rows: rows.rows,
+      claims: claimsOf({ recipe: recipe.name, ...scores, row }, protocol.published),
+      notes: [...made.stages.map(stageNote), peakText(made.cost.engineBytes, benchBytes)],
+      settings: withoutPlaces(recipe),
+      quantized: made,
+      scores: { ...scores, noiseFloor },
     };
-    return { report, details: { noiseFloor, recipes: this.recipes } };
   }
 
-  private async quantize(spec: RunSpec): Promise<QuantizedRecipe> {
-    const { store, engines, facts, log } = this;
+  private async quantize(spec: RunSpec, beforeOnly: boolean): Promise<Quantized> {
+    const { store, facts, log } = this;
     const { file } = spec.recipe.prompts;
     const prompts = file === null ? null : await store.putJson('file', await readPrompts(file));
-    this.log.line(`recipe ${spec.recipe.name}`);
-    const { beforeOnly } = this.options;
-    return quantizeRecipe({ store, engines, facts, log, beforeOnly, spec: { ...spec, prompts } });
+    log.line(`recipe ${spec.recipe.name}`);
+    const engines = new MeasuredEngines();
+    forgetLargestResident();
+    try {
+      const made = await quantizeRecipe({ store, engines, facts, log, beforeOnly, spec: { ...spec, prompts } });
+      return { made, benchBytes: largestResidentBytes(process.pid) };
+    } finally {
+      await engines.close();
+    }
   }
 
   private evaluation({ compute }: RunSpec, { reference }: QuantizedRecipe): Promise<ProtocolEvaluation> {
     const { store, engines, protocol, facts, log } = this;
-    const options: ProtocolEvaluationOptions = {
-      store,
-      engines,
-      protocol,
-
-      reference,
-      compute,
-      facts,
-      log,
-    };
-    return ProtocolEvaluation.open(options);
+    return ProtocolEvaluation.open({ store, engines, protocol, reference, compute, facts, log });
   }
+}
 
-  private async evaluate(recipe: Recipe, made: QuantizedRecipe, evaluation: ProtocolEvaluation): Promise<void> {
-    const before = await this.row(`${recipe.name}, before finetuning`, made, 'before', evaluation);
-    const after = made.after === null ? null : await this.row(`${recipe.name}, finetuned`, made, 'after', evaluation);
-    const shipped = (after ?? before).row;
-    const scores = { recipe: recipe.name, before: before.scores, after: after?.scores ?? null, shipped };
-    this.claims.push(...claimsOf(scores, this.protocol.published));
-    this.notes.push(...made.stages.map(({ id, summary }) => `${recipe.name}, ${id}: ${summary}`));
-    this.recipes.push({ recipe: withoutPlaces(recipe), quantized: made, before: scores.before, after: scores.after });
-  }
+const FLOOR = 'float, other seeds (the noise floor)';
 
-  private async row(
+/** Evaluates shipped folders and makes their lines. */
+class RowWriter {
+  readonly rows: TableRow[] = [];
+
+  constructor(
+    private readonly evaluation: ProtocolEvaluation,
+    private readonly log: BenchLog,
+  ) {}
+
+  /** `cost` is null for what was only made to be compared with. */
+  async add(
     label: string,
-    made: QuantizedRecipe,
-    side: 'before' | 'after',
-    evaluation: ProtocolEvaluation,
-  ): Promise<{ scores: ProtocolScores; row: TableRow }> {
-    const folder = made[side];
-    if (folder === null) throw new NibbleflowError('Internal', `there is no folder for ${label}`);
+    { made, benchBytes }: Quantized,
+    folder: ConvertPipelineResult,
+    cost: TotalCost | null = made.cost,
+  ): Promise<ProtocolScores> {
     this.log.line(`evaluate ${label}`);
-    const scores = await evaluation.shipped(folder.pipeline);
-    const cost = side === 'after' ? (made.finetuning?.cost ?? null) : null;
-    const minutes = side === 'before' ? 0 : cost === null ? null : cost.seconds / 60;
-    const row = tableRow(rowOf(label, scores, { macsAtFourBits: made.macsAtFourBits, minutes }), {
-      denoiserBytes: folder.denoiserBytes,
-      ratio: folder.floatDenoiserBytes / folder.denoiserBytes,
-      minutesAreComplete: cost?.isComplete ?? true,
-    });
-    this.rows.push(row);
-    return { scores, row };
+    const scores = await this.evaluation.shipped(folder.pipeline);
+    const { macsAtFourBits, floatBranchMacs } = made;
+    const minutes = cost === null ? null : cost.seconds / 60;
+    const engineBytes = cost?.engineBytes ?? null;
+    this.rows.push(
+      tableRow(rowOf(label, scores, { macsAtFourBits, floatBranchMacs, minutes }), {
+        denoiserBytes: folder.denoiserBytes,
+        ratio: folder.floatDenoiserBytes / folder.denoiserBytes,
+        minutesAreComplete: cost?.isComplete ?? true,
+        peakBytes: engineBytes === null || benchBytes === null ? null : engineBytes + benchBytes,
+      }),
+    );
+    return scores;
   }
+}
+
+function stageNote({ id, summary, cost }: QuantizedRecipe['stages'][number]): string {
+  return `${id}${cost === null ? '' : ` (${cost.seconds.toFixed(0)} s)`}: ${summary}`;
 }
 
 /** The settings without the protocol's prompts and without folders of this machine. */

@@ -60,43 +60,59 @@ describe('full coverage', () => {
 });
 
 describe('the claims', () => {
+  const plain = scores([19, 20.5, 21, 22], 0.1);
   const before = scores([20, 21, 22, 23], 0.08);
+  const good = scores([21, 22.1, 23, 23.9], 0.04);
   const best = published([row({ psnrDb: 21.9 }), row({ psnrDb: 21 }), row({ psnrDb: 40, macsAtFourBits: 0.2 })]);
-  const met = (after: ProtocolScores | null, shipped = row({ psnrDb: 22.5 })) =>
-    claimsOf({ recipe: 'r', before, after, shipped }, best).map((claim) => claim.met);
+  const line = (change: Partial<QualityRow> = {}, minutesAreComplete = true) => ({
+    ...row({ psnrDb: 22.5, minutes: 12, ...change }),
+    minutesAreComplete,
+  });
+  const met = (shipped: ProtocolScores, of = line()) =>
+    claimsOf({ recipe: 'r', plain, before, shipped, row: of }, best).map((claim) => claim.met);
 
-  it('are met by less error, better pictures and a row above the best', () => {
-    expect(met(scores([21, 22.1, 23, 23.9], 0.04))).toEqual([true, true, true]);
+  it('are met by better pictures than plain rounding, less error, a row above the best, and time', () => {
+    expect(met(good)).toEqual([true, true, true, true, true]);
   });
 
   it('count an error ratio up to 0.6', () => {
-    expect(met(scores([21, 22.1, 23, 23.9], 0.0479))[0]).toBe(true);
-    expect(met(scores([21, 22.1, 23, 23.9], 0.0481))[0]).toBe(false);
+    expect(met(scores([21, 22.1, 23, 23.9], 0.0479))[1]).toBe(true);
+    expect(met(scores([21, 22.1, 23, 23.9], 0.0481))[1]).toBe(false);
   });
 
   it('are not met by an error that was not measured', () => {
-    expect(met(scores([21, 22.1, 23, 23.9], null))[0]).toBe(false);
+    expect(met(scores([21, 22.1, 23, 23.9], null))[1]).toBe(false);
   });
 
   it('ask the whole interval of the paired difference above 0, not its mean', () => {
     // Differences 3, −1, 3, −1: mean 1, deviation 2.31, half width 3.18 · 2.31 / 2 = 3.67.
-    const noisy = claimsOf({ recipe: 'r', before, after: scores([23, 20, 25, 22], 0.04), shipped: row() }, best)[1];
+    const shipped = scores([23, 20, 25, 22], 0.04);
+    const noisy = claimsOf({ recipe: 'r', plain: null, before, shipped, row: line() }, best)[1];
     expect(noisy?.met).toBe(false);
     expect(noisy?.measured).toBe('+1.00 dB [−2.67, +4.67], n = 4');
   });
 
   it('compare what is shipped with the best row, and do not count it without coverage', () => {
-    const after = scores([21, 22.1, 23, 23.9], 0.04);
-    expect(met(after, row({ psnrDb: 21.9 }))[2]).toBe(false);
-    expect(met(after, row({ psnrDb: 30, macsAtFourBits: 0.234 }))[2]).toBe(false);
+    expect(met(good, line({ psnrDb: 21.9 }))[3]).toBe(false);
+    expect(met(good, line({ psnrDb: 30, macsAtFourBits: 0.234 }))[3]).toBe(false);
   });
 
-  it('leave out the two about finetuning where there was none', () => {
-    expect(met(null)).toEqual([true]);
+  it('give every recipe 30 minutes and quest 10, and count no time that is only partly known', () => {
+    const minutesOf = (recipe: string, of = line()) =>
+      claimsOf({ recipe, plain, before, shipped: good, row: of }, best).at(-1);
+    expect(minutesOf('r', line({ minutes: 31 }))?.met).toBe(false);
+    expect(minutesOf('quest')).toMatchObject({ met: false, claim: 'quantized within 10 minutes' });
+    expect(minutesOf('r', line({}, false))).toMatchObject({ met: false, measured: 'more than 12.0 minutes' });
+  });
+
+  it('leave out the comparisons that were not made', () => {
+    const claims = claimsOf({ recipe: 'r', plain: null, before: null, shipped: good, row: line() }, best);
+    expect(claims.map(({ met: isMet }) => isMet)).toEqual([true, true]);
   });
 
   it('say when the number of pictures is not that of the published rows', () => {
-    const claims = claimsOf({ recipe: 'r', before, after: null, shipped: row() }, { ...best, samples: 256 });
-    expect(claims[0]?.measured).toBe('23.00 dB, not finetuned, n = 4, not 256');
+    const scored = { recipe: 'r', plain: null, before: null, shipped: good, row: line() };
+    const claims = claimsOf(scored, { ...best, samples: 256 });
+    expect(claims[0]?.measured).toBe('22.50 dB, not finetuned, n = 4, not 256');
   });
 });

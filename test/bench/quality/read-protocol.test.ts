@@ -50,8 +50,17 @@ describe('the command line', () => {
   });
 
   it('takes recipes and switches in any order', () => {
-    const found = qualityArguments(['--quick', 'a', '--before-only', './b.yaml', '--threads', '2']);
-    expect(found).toEqual({ recipes: ['a', './b.yaml'], samples: 64, beforeOnly: true, quick: true, threads: 2 });
+    const found = qualityArguments(['--quick', 'a', '--before-only', './b.yaml', '--threads', '2', '--no-plain']);
+    expect(found).toEqual({
+      recipes: ['a', './b.yaml'],
+      samples: 64,
+      beforeOnly: true,
+      quick: true,
+      threads: 2,
+      plain: false,
+      before: true,
+      tableOnly: false,
+    });
   });
 
   it('lets --samples win over --quick', () => {

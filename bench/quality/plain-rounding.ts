@@ -1,0 +1,18 @@
+import type { Recipe } from '../../contracts/recipe.js';
+
+/**
+ * A recipe with its bits, scales and kind of ranges, but without its method: nearest codes, no rewritten graph, nothing
+ * trained. What a recipe is worth is its distance from this. `finetuning` is left as it is, because the sampled trajectories
+ * depend on it; the bench stops before it.
+ */
+export function plainRounding(recipe: Recipe): Recipe {
+  return {
+    ...recipe,
+    name: `${recipe.name}-plain`,
+    transforms: [],
+    sensitivity: { ...recipe.sensitivity, enabled: false },
+    mixedPrecision: { ...recipe.mixedPrecision, method: 'none' },
+    lowRank: { ...recipe.lowRank, macsBudget: 0 },
+    reconstruction: { ...recipe.reconstruction, enabled: false },
+  };
+}
