@@ -36,9 +36,25 @@ export async function builtInRecipes(): Promise<string[]> {
 export async function loadRecipe(nameOrFile: string, settings: readonly string[], cwd: string): Promise<Recipe> {
   const merged = await readWithBases(nameOrFile, cwd, []);
   for (const setting of settings) applySetting(merged, setting, cwd);
+  refuseIdleGroups(merged, nameOrFile);
   const parsed = recipeSchema.safeParse(merged);
   if (parsed.success) return parsed.data;
   throw new NibbleflowError('InvalidRecipe', explainIssues(parsed.error, recipeSchema), { where: nameOrFile });
+}
+
+/** A group size that was asked for and that stored ranges would never look at: only the settings as written tell. */
+function refuseIdleGroups({ activations }: Settings, where: string): void {
+  if (!isSettings(activations)) return;
+  const { groupSize = null, ranges = 'dynamic' } = activations;
+  if (groupSize === null || ranges === 'dynamic') return;
+  throw new NibbleflowError(
+    'InvalidRecipe',
+    `activations.groupSize: only ranges found at run time have groups of this size, and activations.ranges is ${ranges}`,
+    {
+      where,
+      fix: 'Set activations.groupSize to null, or activations.ranges to dynamic.',
+    },
+  );
 }
 
 async function readWithBases(nameOrFile: string, folder: string, chain: readonly string[]): Promise<Settings> {
