@@ -77,9 +77,10 @@ function described(denoiser: Denoiser): Denoiser {
   return { ...denoiser, config: {} };
 }
 
-/** Weights of timesteps are measured when a loss uses them. */
-function weighsSteps({ finetuning }: Recipe): boolean {
-  return finetuning.enabled && finetuning.guidedLossWeight > 0;
+/** Weights of timesteps are measured when a loss or the choice of bits uses them. */
+function weighsSteps({ finetuning, mixedPrecision }: Recipe): boolean {
+  const choosesByThem = mixedPrecision.method !== 'none' && mixedPrecision.objective === 'guided';
+  return choosesByThem || (finetuning.enabled && finetuning.guidedLossWeight > 0);
 }
 
 interface TrajectoryBatch {

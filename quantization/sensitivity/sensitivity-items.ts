@@ -25,9 +25,7 @@ export function sensitivityItems(set: CalibrationSet, count: number, seed: numbe
   const pairs = Math.min(Math.ceil(count / branches), trajectories * steps);
   const order = permutation(seed, CHOICE_STREAM, trajectories);
   return Array.from({ length: pairs }, (_, index) => {
-    const round = Math.floor(index / trajectories);
-    const spread = Math.floor(((index % trajectories) * steps) / Math.min(pairs, trajectories));
-    const item = { trajectory: order[index % trajectories] ?? 0, step: (spread + round) % steps };
+    const item = { trajectory: order[index % trajectories] ?? 0, step: Math.floor((index * steps) / pairs) };
     return Array.from({ length: branches }, (_unused, branch) => ({ ...item, branch }));
   });
 }
