@@ -9,6 +9,7 @@ import type { Denoiser } from '../models/pipelines/pipeline.js';
 import { readSafetensors, writeSafetensors } from '../models/tensors/safetensors.js';
 import { ActivationObservers } from '../quantization/calibration/activation-observers.js';
 import type { CalibrationSet } from '../quantization/calibration/calibration-set.js';
+import { type Observation, observations } from '../quantization/calibration/observations.js';
 import {
   observationGraph,
   observeBatch,
@@ -43,7 +44,8 @@ export function createObserveActivations(deps: ActivityDeps): Activities['observ
       rawInput,
       async (input, context): Promise<Omit<ObserveActivationsResult, 'reused' | 'seconds'>> => {
         const { set, denoiser } = await loadCalibration(context.store, input.calibration);
-        const values = observedValues(await loadPlan(context.store, input.plan));
+        const plan = await loadPlan(context.store, input.plan);
+        const values = observedValues(plan);
         const store = (observers: ActivationObservers): Promise<ArtifactRef> =>
           context.store.put('stats', serialized(observers, set.timesteps));
         if (values.length === 0) {
@@ -51,7 +53,7 @@ export function createObserveActivations(deps: ActivityDeps): Activities['observ
           return { stats, summary: 'nothing to observe: every range is found at run time' };
         }
         const graph = writeModel(observationGraph(await loadGraph(context.store, input.graph), values));
-        const run = { set, denoiser, values, seed: input.recipe.calibration.seed };
+        const run = { set, denoiser, wanted: observations(plan), seed: input.recipe.calibration.seed };
         const observers = await context.withEngine(input.compute, (executor) => observe(executor, graph, run, context));
         return {
           stats: await store(observers),
@@ -61,17 +63,17 @@ export function createObserveActivations(deps: ActivityDeps): Activities['observ
     );
 }
 
-interface Observation {
+interface ObservationRun {
   readonly set: CalibrationSet;
   readonly denoiser: Denoiser;
-  readonly values: readonly string[];
+  readonly wanted: readonly Observation[];
   readonly seed: number;
 }
 
 async function observe(
   executor: EngineExecutor,
   graph: Uint8Array,
-  run: Observation,
+  run: ObservationRun,
   context: StageContext,
 ): Promise<ActivationObservers> {
   const size = Math.max(1, Math.floor(OBSERVATION_BATCH / context.microBatchDivisor));

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { checkActivations } from './check-activations.js';
 import { checkFinetuning } from './check-finetuning.js';
 import { checkReconstruction, reconstructionSettingsSchema } from './reconstruction-settings.js';
 
@@ -38,6 +39,32 @@ export const activationSettingsSchema = z
       .default(64)
       .describe('dynamic ranges: channels that share a range; null is one range per pixel or token'),
     range: z.enum(['minmax', 'mse']).default('mse').describe('how static and timestep ranges are found'),
+    granularity: z
+      .enum(['tensor', 'channel'])
+      .default('tensor')
+      .describe(
+        'static and timestep ranges: one per value, or one per input channel (a simulation on integer hardware)',
+      ),
+    grouping: z
+      .strictObject({
+        method: z.enum(['none', 'kmeans']).default('none'),
+        groups: z
+          .union([z.literal(8), z.literal(16)])
+          .default(8)
+          .describe('most ranges of a value'),
+        axis: z
+          .enum(['auto', 'channel', 'pixel'])
+          .default('auto')
+          .describe('what is grouped; auto takes channels, or pixels and tokens where their ranges differ more'),
+        fixedSize: z
+          .boolean()
+          .default(false)
+          .describe(
+            'lets a denoiser that takes pictures of any size be converted for the calibrated size only, which groups of pixels need',
+          ),
+      })
+      .prefault({})
+      .describe('static and timestep ranges: channels or pixels with alike minima and maxima share one'),
   })
   .prefault({});
 
@@ -148,6 +175,16 @@ export const recipeFields = z.strictObject({
   attention: z
     .strictObject({
       bits: bits.nullable().default(8).describe('bits of the inputs of q·kᵀ and softmax·V; null leaves them float'),
+      probabilities: z
+        .enum(['uniform', 'log2', 'log-sqrt2'])
+        .default('uniform')
+        .describe(
+          'grid of what comes out of a softmax; logarithmic ones start at its largest value, found at run time',
+        ),
+      keepFirstToken: z
+        .boolean()
+        .default(false)
+        .describe('cross-attention: keys and probabilities of the start token stay float'),
     })
     .prefault({}),
   overrides: z
@@ -296,6 +333,7 @@ function checkMixedPrecision(
 }
 
 export const recipeSchema = recipeFields
+  .superRefine(checkActivations)
   .superRefine(checkMixedPrecision)
   .superRefine(checkReconstruction)
   .superRefine(checkFinetuning);

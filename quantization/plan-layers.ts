@@ -4,6 +4,7 @@ import type { Graph } from '../models/onnx/graph.js';
 import { multiplyAdds } from '../models/onnx/macs.js';
 import type { Shapes } from '../models/onnx/shape-inference.js';
 import { elementCount } from '../models/tensors/tensor.js';
+import { withGrid } from './activation-grids.js';
 import { coverageOf, estimateBytes } from './coverage.js';
 import { type DataDependencies, dataDependencies } from './data-dependencies.js';
 import { type FoundLayer, type FoundWeight, findLayers, type LayerInput } from './find-layers.js';
@@ -11,6 +12,7 @@ import { layerNames } from './layer-names.js';
 import { type LayerOverride, layerOverrides } from './layer-overrides.js';
 import type { ActivationScheme, PlannedInput, PlannedLayer, QuantizationPlan, WeightScheme } from './layer-plan.js';
 import { type DenoiserInputs, type LayerRoles, layerRoles } from './layer-roles.js';
+import { planNotices, refusePixelGroups } from './plan-notices.js';
 
 export interface PlanLayersOptions {
   /** The transformed denoiser. */
@@ -34,12 +36,13 @@ const SMALLEST_GROUP = 8;
  *   `activations.bits`; overrides win.
  * - Groups: the largest divisor of the input channels that is at most the wanted group size. First and last layer have a
  *   scale per output channel. Dynamic ranges of edges and of q·kᵀ and softmax·V span all channels.
- * - What comes out of a softmax has unsigned codes.
+ * - What comes out of a softmax has unsigned codes. Further grids: activation-grids.ts.
  * Throws InvalidModel for inputs that the graph does not have, InvalidRecipe for overrides that cannot be meant.
  */
 export function planLayers(options: PlanLayersOptions): QuantizationPlan {
   const { graph, shapes, recipe, inputs } = options;
   checkInputs(graph, inputs);
+  refusePixelGroups(graph, recipe);
   const dependencies = dataDependencies(graph);
   const found = findLayers(graph, shapes, dependencies);
   const roles = layerRoles({ graph, shapes, layers: found, dependencies, inputs });
@@ -56,6 +59,7 @@ export function planLayers(options: PlanLayersOptions): QuantizationPlan {
     coverage: coverageOf(layers, recipe),
     floatBytes: options.floatBytes,
     estimatedBytes: estimateBytes(layers, recipe, options.transformedBytes ?? options.floatBytes),
+    ...planNotices(graph, recipe, layers),
   };
 }
 
@@ -92,7 +96,7 @@ function plannedLayer(
     (input): PlannedInput => ({
       ...input,
       rows: rowsOf(planner, input.value),
-      scheme: scheme(input),
+      scheme: withGrid(planner, layer, input, { role, scheme: scheme(input) }),
     }),
   );
   return {

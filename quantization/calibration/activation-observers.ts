@@ -1,5 +1,6 @@
 import { asFloat32, float32, type Tensor, tensor } from '../../models/tensors/tensor.js';
 import { HISTOGRAM_BINS, RangeObserver, type RangeStats } from './range-observer.js';
+import { SpreadObservers } from './spread-observers.js';
 
 /**
  * Observers of many values, one per value and timestep, and their form as tensors (for safetensors). Per value `v` with S
@@ -9,8 +10,11 @@ import { HISTOGRAM_BINS, RangeObserver, type RangeStats } from './range-observer
 export class ActivationObservers {
   private readonly observers = new Map<string, Map<number, RangeObserver>>();
 
+  /** Observers of single channels, pixels or tokens. */
+  constructor(readonly spreads: SpreadObservers = new SpreadObservers()) {}
+
   static fromTensors(tensors: ReadonlyMap<string, Tensor>): ActivationObservers {
-    const result = new ActivationObservers();
+    const result = new ActivationObservers(SpreadObservers.fromTensors(tensors));
     for (const name of tensors.keys()) {
       if (name.endsWith('.timesteps')) readValue(result, name.slice(0, -'.timesteps'.length), tensors);
     }
@@ -40,6 +44,7 @@ export class ActivationObservers {
 
   /** Adds everything that `other` has seen. */
   merge(other: ActivationObservers): void {
+    this.spreads.merge(other.spreads);
     for (const value of other.values()) {
       for (const timestep of other.timestepsOf(value)) this.add(value, timestep, other.statsOf(value, timestep));
     }
@@ -51,7 +56,7 @@ export class ActivationObservers {
   }
 
   toTensors(): Map<string, Tensor> {
-    const tensors = new Map<string, Tensor>();
+    const tensors = this.spreads.toTensors();
     for (const value of this.values()) {
       const timesteps = this.timestepsOf(value);
       const stats = timesteps.map((timestep) => this.statsOf(value, timestep));

@@ -3,11 +3,11 @@ import type { Graph } from '../../models/onnx/graph.js';
 import { denoiserFeeds } from '../../models/pipelines/denoiser-feeds.js';
 import type { Denoiser } from '../../models/pipelines/pipeline.js';
 import { permutation } from '../../models/tensors/random.js';
-import { asFloat32 } from '../../models/tensors/tensor.js';
 import { activationQuantizers } from '../activation-quantizers.js';
 import type { QuantizationPlan } from '../layer-plan.js';
 import type { ActivationObservers } from './activation-observers.js';
 import { batchOf, branchCount, type CalibrationItem, type CalibrationSet, trajectoryCount } from './calibration-set.js';
+import { addObservation, type Observation } from './observations.js';
 
 /** Trajectories whose activations are observed: ranges settle long before all of them have been seen. */
 const OBSERVED_TRAJECTORIES = 32;
@@ -44,21 +44,21 @@ export function observedItems(set: CalibrationSet, seed: number): CalibrationIte
   );
 }
 
-/** Runs items of one timestep and adds every observed value to `observers`. */
+/** Runs items of one timestep and adds what is wanted of them to `observers`. */
 export async function observeBatch(
   runnable: Runnable,
-  context: { readonly denoiser: Denoiser; readonly set: CalibrationSet; readonly values: readonly string[] },
+  context: { readonly denoiser: Denoiser; readonly set: CalibrationSet; readonly wanted: readonly Observation[] },
   items: readonly CalibrationItem[],
   observers: ActivationObservers,
 ): Promise<void> {
-  const { denoiser, set, values } = context;
+  const { denoiser, set, wanted } = context;
   const batch = batchOf(set, items);
   const [timestep = 0] = batch.timesteps;
   const feeds = denoiserFeeds(denoiser, { ...batch, timestep, classLabels: null });
   const outputs = await runnable.run(feeds);
-  for (const value of values) {
-    const found = outputs[value] ?? feeds[value];
-    if (found === undefined) throw new RangeError(`${value} was not computed`);
-    observers.observe(value, timestep, asFloat32(found).data);
+  for (const one of wanted) {
+    const found = outputs[one.value] ?? feeds[one.value];
+    if (found === undefined) throw new RangeError(`${one.value} was not computed`);
+    addObservation(observers, one, timestep, found);
   }
 }

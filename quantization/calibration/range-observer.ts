@@ -13,7 +13,7 @@ export const HISTOGRAM_BINS = 2048;
 const SMALLEST_EXPONENT = -40;
 
 /** Added to a bound it turns −0 into 0, which keeps the order of zeros out of the result. */
-const POSITIVE_ZERO = 0;
+export const POSITIVE_ZERO = 0;
 
 export interface RangeStats {
   /** +∞ and −∞ as long as nothing was observed. */
@@ -90,7 +90,7 @@ export function mergedStats(parts: Iterable<RangeStats>): RangeStats {
 }
 
 /** Smallest exponent e ≥ SMALLEST_EXPONENT with size < 2^e. */
-function exponentFor(size: number): number {
+export function exponentFor(size: number): number {
   if (size < 2 ** SMALLEST_EXPONENT) return SMALLEST_EXPONENT;
   let exponent = Math.floor(Math.log2(size)) + 1;
   while (size >= 2 ** exponent) exponent += 1;

@@ -31,11 +31,20 @@ export function convertDenoiser({ graph, shapes, plan, parameters, inputs }: Con
   const lowering = qdqLowering({ graph: converted, shapes, parameters, timestep: inputs.timestep }, emitter);
   insertQuantizers(converted, plan, lowering, emitter);
   removeDeadCode(converted);
+  if (plan.fixesSize) fixSize(converted, shapes);
   converted.valueInfos.clear();
   shortenValueNames(converted);
   shortenNodeNames(converted, new Set(plan.layers.map((layer) => layer.node)));
   checkModel(converted, 'the quantized denoiser');
   return converted;
+}
+
+/** Declares the planned dims of all inputs, but any batch. */
+function fixSize(graph: Graph, shapes: Shapes): void {
+  graph.inputs = graph.inputs.map((input) => ({
+    ...input,
+    shape: (input.shape ?? []).map((dim, axis) => (axis === 0 ? dim : (shapes.dimsOf(input.name)[axis] ?? dim))),
+  }));
 }
 
 /** `n0`, `n1` … in graph order for every node that nobody needs to find again. */

@@ -1,12 +1,12 @@
 import { NibbleflowError } from '../../contracts/errors.js';
 import type { Graph } from '../../models/onnx/graph.js';
 import { tensorFromInitializer } from '../../models/onnx/tensor-from-initializer.js';
-import { asFloat32, type Float32Tensor, float32 } from '../../models/tensors/tensor.js';
+import { asFloat32, type Float32Tensor } from '../../models/tensors/tensor.js';
 import { activationQuantizers } from '../activation-quantizers.js';
 import type { ActivationObservers } from '../calibration/activation-observers.js';
-import { activationTable } from '../calibration/activation-ranges.js';
 import type { PlannedWeight, QuantizationPlan } from '../layer-plan.js';
 import type { ActivationParameters, QuantizedParameters, WeightParameters } from '../quantized-parameters.js';
+import { activationParameters } from './activation-parameters.js';
 import { weightScales } from './weight-scales.js';
 
 export interface RoundParametersOptions {
@@ -31,20 +31,8 @@ export async function roundParameters(options: RoundParametersOptions): Promise<
     if (layer.weight !== null) weights.set(layer.name, roundedWeight(graph, layer.weight));
     await onItem?.(weights.size, total);
   }
-  for (const { id, value, scheme } of quantizers) {
-    const table = activationTable(observers, value, scheme);
-    const rows = scheme.ranges === 'static' ? [0] : timesteps.map((timestep) => table.timesteps.indexOf(timestep));
-    const ranges = rows.map((row) => table.ranges[row] ?? unobserved(value));
-    activations.set(id, {
-      scale: float32(
-        [ranges.length],
-        ranges.map(({ scale }) => scale),
-      ),
-      zeroPoint: float32(
-        [ranges.length],
-        ranges.map(({ zeroPoint }) => zeroPoint),
-      ),
-    });
+  for (const quantizer of quantizers) {
+    activations.set(quantizer.id, activationParameters(observers, quantizer, timesteps));
     await onItem?.(weights.size + activations.size, total);
   }
   return { timesteps, weights, activations, branches: new Map() };
@@ -60,8 +48,4 @@ function floatInitializer(graph: Graph, name: string): Float32Tensor {
   const found = graph.initializers.get(name);
   if (found !== undefined) return asFloat32(tensorFromInitializer(found));
   throw new NibbleflowError('InvalidModel', 'the plan was made for another graph', { where: `initializer ${name}` });
-}
-
-function unobserved(value: string): never {
-  throw new NibbleflowError('MissingArtifact', `the activation ${value} was not observed at every calibrated timestep`);
 }

@@ -6,9 +6,10 @@ import type { Graph } from '../../models/onnx/graph.js';
 import { writeModel } from '../../models/onnx/model-proto.js';
 import { denoiserFeeds } from '../../models/pipelines/denoiser-feeds.js';
 import { gaussianTensor } from '../../models/tensors/random.js';
-import { asFloat32, type Tensor } from '../../models/tensors/tensor.js';
+import type { Tensor } from '../../models/tensors/tensor.js';
 import { type ActivationQuantizer, activationQuantizers } from '../../quantization/activation-quantizers.js';
 import { ActivationObservers } from '../../quantization/calibration/activation-observers.js';
+import { addObservation, observations } from '../../quantization/calibration/observations.js';
 import { observationGraph, observedValues } from '../../quantization/calibration/observe-batch.js';
 import { convertDenoiser } from '../../quantization/conversion/convert-denoiser.js';
 import { type PlannedDenoiser, planDenoiser, planningInputs } from '../../quantization/plan-denoiser.js';
@@ -82,7 +83,8 @@ export async function randomlyCalibrated(
   const names = observedValues(prepared.plan);
   for (const timestep of names.length === 0 ? [] : timesteps) {
     const values = await floatValues(executor, prepared, names, timestep);
-    for (const name of names) observers.observe(name, timestep, asFloat32(values[name] as Tensor).data);
+    for (const one of observations(prepared.plan))
+      addObservation(observers, one, timestep, values[one.value] as Tensor);
   }
   return roundParameters({ graph: prepared.graph, plan: prepared.plan, observers, timesteps });
 }

@@ -10,6 +10,7 @@ import { permutation } from '../../../models/tensors/random.js';
 import { type Float32Tensor, float32, sliceRows } from '../../../models/tensors/tensor.js';
 import { ActivationObservers } from '../../../quantization/calibration/activation-observers.js';
 import type { CalibrationSet } from '../../../quantization/calibration/calibration-set.js';
+import { observations } from '../../../quantization/calibration/observations.js';
 import { observationGraph, observeBatch, observedValues } from '../../../quantization/calibration/observe-batch.js';
 import type { ActivationParameters, QuantizedParameters } from '../../../quantization/quantized-parameters.js';
 import { roundParameters } from '../../../quantization/rounding/round-parameters.js';
@@ -68,7 +69,7 @@ async function observe({ graph, plan }: PreparedZoo, set: CalibrationSet): Promi
   const rows = Array.from({ length: CALIBRATION_PROMPTS }, (_, trajectory) => trajectory);
   for (const step of set.timesteps.keys()) {
     const items = [0, 1].flatMap((branch) => rows.map((trajectory) => ({ trajectory, step, branch })));
-    await observeBatch(runnable, { denoiser: pipeline.denoiser, set, values }, items, observers);
+    await observeBatch(runnable, { denoiser: pipeline.denoiser, set, wanted: observations(plan) }, items, observers);
   }
   await runnable.release();
   return observers;

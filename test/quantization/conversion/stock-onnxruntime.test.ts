@@ -65,6 +65,20 @@ function recipes(): Record<string, RecipeInput> {
       weights,
       activations: { bits, ranges: 'dynamic', symmetric: true, groupSize: null },
     };
+    found[`W${bits}A${bits}, ranges at run time and weights in groups of 16`] = {
+      weights: { ...weights, groupSize: 16 },
+      activations: { bits, ranges: 'dynamic', groupSize: 16 },
+    };
+    found[`W${bits}A${bits}, a range per channel and timestep, probabilities in powers of two`] = {
+      weights: { ...weights, granularity: 'channel' },
+      activations: { bits, ranges: 'timestep', range: 'minmax', granularity: 'channel' },
+      attention: { bits, probabilities: 'log2', keepFirstToken: true },
+    };
+    found[`W${bits}A${bits}, groups of channels or pixels, probabilities in powers of the root of two`] = {
+      weights: { ...weights, granularity: 'channel' },
+      activations: { bits, ranges: 'timestep', range: 'minmax', grouping: { method: 'kmeans', fixedSize: true } },
+      attention: { bits, probabilities: 'log-sqrt2', keepFirstToken: true },
+    };
   }
   return found;
 }

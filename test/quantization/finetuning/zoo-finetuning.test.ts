@@ -7,6 +7,7 @@ import { readSafetensors, writeSafetensors } from '../../../models/tensors/safet
 import { bytesFromTensor, type Tensor } from '../../../models/tensors/tensor.js';
 import { ActivationObservers } from '../../../quantization/calibration/activation-observers.js';
 import type { CalibrationSet } from '../../../quantization/calibration/calibration-set.js';
+import { observations } from '../../../quantization/calibration/observations.js';
 import { observationGraph, observeBatch, observedValues } from '../../../quantization/calibration/observe-batch.js';
 import {
   type FinetuneOptions,
@@ -50,7 +51,7 @@ async function calibrated(): Promise<QuantizedParameters> {
   const observers = new ActivationObservers();
   const values = observedValues(plan);
   const runnable = await executor.open(writeModel(observationGraph(graph, values)));
-  const context = { denoiser: pipeline.denoiser, set: calibration, values };
+  const context = { denoiser: pipeline.denoiser, set: calibration, wanted: observations(plan) };
   for (const step of calibration.timesteps.keys()) {
     const items = [0, 1].flatMap((branch) => [0, 1, 2, 3].map((trajectory) => ({ trajectory, step, branch })));
     await observeBatch(runnable, context, items, observers);
