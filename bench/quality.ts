@@ -13,7 +13,8 @@ import { runQuality } from './quality/run-quality.js';
  * A recipe's result is a file of its own in bench/results/quality; the table, on stdout and in bench/results/quality.md, is made from
  * all of them. Stages and evaluations are kept in the store: an interrupted run goes on. Fewer pictures, or rounded weights
  * only, are for a look: their results stay in the store's folder.
- * `npm run bench:quality [-- recipe … --samples N --threads N --before-only --quick --no-plain --no-before --table]`
+ * `npm run bench:quality [-- recipe … --set path=value --samples N --threads N --before-only --quick
+ *   --no-plain --no-before --table]`
  */
 async function main(): Promise<void> {
   const { tableOnly, ...options } = qualityArguments(process.argv.slice(2));

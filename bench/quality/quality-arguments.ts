@@ -5,6 +5,8 @@ import { NibbleflowError } from '../../contracts/errors.js';
 export interface QualityArguments {
   /** Built-in names or files. */
   readonly recipes: readonly string[];
+  /** `path=value` settings of every recipe. */
+  readonly settings: readonly string[];
   /** Pictures; undefined is all of the protocol. */
   readonly samples: number | undefined;
   /** Stop at the rounded weights. */
@@ -29,6 +31,7 @@ export function qualityArguments(argv: readonly string[]): QualityArguments {
   const quick = values.quick ?? false;
   return {
     recipes: positionals.length === 0 ? DEFAULT_RECIPES : positionals,
+    settings: values.set ?? [],
     samples: values.samples === undefined ? (quick ? QUICK_SAMPLES : undefined) : count('--samples', values.samples),
     beforeOnly: values['before-only'] ?? false,
     quick,
@@ -52,11 +55,12 @@ function parsed(argv: readonly string[]) {
         'no-plain': { type: 'boolean' },
         'no-before': { type: 'boolean' },
         table: { type: 'boolean' },
+        set: { type: 'string', multiple: true },
       },
     });
   } catch (error) {
     throw new NibbleflowError('InvalidInput', error instanceof Error ? error.message : String(error), {
-      fix: 'npm run bench:quality [-- recipe … --samples N --threads N --before-only --quick --no-plain --no-before --table]',
+      fix: 'npm run bench:quality [-- recipe … --samples N --threads N --set path=value --before-only --quick --no-plain --no-before --table]',
     });
   }
 }

@@ -52,7 +52,7 @@ async function recipeSpecs(options: QualityOptions, protocol: Protocol): Promise
   const { digest } = await digestFolder(options.source);
   const specs: RunSpec[] = [];
   for (const name of options.recipes) {
-    const recipe = withPrompts(await loadRecipe(name, [], options.cwd), protocol);
+    const recipe = withPrompts(await loadRecipe(name, options.settings, options.cwd), protocol);
     if (specs.some((spec) => spec.recipe.name === recipe.name)) {
       throw new NibbleflowError('InvalidRecipe', `two recipes are named ${recipe.name}`, {
         where: name,

@@ -1,6 +1,7 @@
 import { attribute, DATA_TYPE } from '../../models/onnx/graph.js';
 import type { NodeEmitter } from '../../models/onnx/node-emitter.js';
 import type { Shapes } from '../../models/onnx/shape-inference.js';
+import type { ActivationQuantizer } from '../activation-quantizers.js';
 import type { FloatContext, FloatLowering, WeightRounding } from '../conversion/lower-to-float.js';
 import type { Surrogates } from './surrogate-gradients.js';
 
@@ -100,10 +101,7 @@ export function trustLowering(
     shapes.add(held, quantizer.value);
     surrogates.set(held, []);
     const quantized = plain.activation({ ...quantizer, value: held }, e);
-    const rank = shapes.dimsOf(held).length;
-    const channel = quantizer.channelAxis < 0 ? quantizer.channelAxis + rank : quantizer.channelAxis;
-    const axes =
-      quantizer.scheme.ranges === 'dynamic' ? [channel] : Array.from({ length: rank - 1 }, (_, index) => index + 1);
+    const axes = sharedAxes(quantizer, shapes.dimsOf(held).length, context.parameters);
     const { value } = quantizer;
     const masked = emitTrusted({ value, quantized, axes, bits: quantizer.scheme.bits }, factor, e);
     const result = e.emit('Identity', [quantized], {}, 'value');
@@ -111,6 +109,17 @@ export function trustLowering(
     return result;
   };
   return { lowering: { ...plain, activation }, surrogates };
+}
+
+/** Axes over which elements of a value share a scale: a token's channels at run time; for stored ranges all but rows and entries. */
+function sharedAxes(
+  { id, channelAxis, scheme }: ActivationQuantizer,
+  rank: number,
+  { activations }: FloatContext['parameters'],
+): number[] {
+  if (scheme.ranges === 'dynamic') return [channelAxis < 0 ? channelAxis + rank : channelAxis];
+  const entries = activations.get(id)?.spread?.axes ?? [];
+  return Array.from({ length: rank - 1 }, (_, index) => index + 1).filter((axis) => !entries.includes(axis));
 }
 
 /** Codes of a trained weight, masked; groups are an axis of their own while RMS is taken. */

@@ -50,14 +50,24 @@ describe('the command line', () => {
   });
 
   it('takes recipes and switches in any order', () => {
-    const found = qualityArguments(['--quick', 'a', '--before-only', './b.yaml', '--threads', '2', '--no-plain']);
+    const found = qualityArguments([
+      '--quick',
+      'a',
+      '--before-only',
+      './b.yaml',
+      '--threads',
+      '2',
+      '--set',
+      'weights.bits=3',
+    ]);
     expect(found).toEqual({
       recipes: ['a', './b.yaml'],
+      settings: ['weights.bits=3'],
       samples: 64,
       beforeOnly: true,
       quick: true,
       threads: 2,
-      plain: false,
+      plain: true,
       before: true,
       tableOnly: false,
     });
