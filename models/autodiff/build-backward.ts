@@ -9,14 +9,20 @@ import { type Gradient, plain, sumGradients } from './gradient.js';
 import { asGradient, RuleContext, wholeGradient } from './rule.js';
 import { RULES } from './rules.js';
 
+/** Opsets whose operators the rules read and write; the forms that changed in between are told apart by `graph.opset`. */
+const OLDEST_OPSET = 11;
+const NEWEST_OPSET = 24;
+
+const DIFFERENTIABLE_TYPES: ReadonlySet<string> = new Set(['float32', 'float64', 'float16']);
+
 /**
  * Appends the backward graph of `loss` (one element) to `graph` as ordinary ONNX nodes: reverse accumulation (Griewank &
- * Walther 2008, "Evaluating Derivatives", ch. 3) with the rules of rules.ts. Needs concrete shapes, opset 17–21 and folded
+ * Walther 2008, "Evaluating Derivatives", ch. 3) with the rules of rules.ts. Needs concrete shapes, opset 11–24 and folded
  * constants. Only what lies between `wrt` and the loss is differentiated. Rounding is straight-through.
  *
  * @returns the name of the gradient of each `wrt` value (`grad.<value>`, same dims and type as the value).
- * @throws NibbleflowError InvalidModel naming every operator without a rule, every `wrt` value the loss does not depend on or
- *   that is no float, or a loss that is no scalar; the graph is untouched then.
+ * @throws NibbleflowError InvalidModel naming every operator without a rule with its nodes and their number, every `wrt` value
+ *   the loss does not depend on or that is no float, or a loss that is no scalar; the graph is untouched then.
  */
 export function buildBackward(
   graph: Graph,
@@ -46,15 +52,15 @@ export function buildBackward(
   }
   const result = finish(e, wrt, (name) => {
     e.scope = name;
-    return wholeGradient(e, gradientOf(name) ?? plain(e.uniform(0)), shapes.dimsOf(name)).name;
+    return wholeGradient(e, gradientOf(name) ?? plain(e.uniform(0, shapes.typeOf(name))), shapes.dimsOf(name)).name;
   });
   graph.insertNodes(e.nodes);
   return result;
 }
 
 /**
- * Everything between `wrt` and `loss` that has no rule: operator names, or `Operator with … (node)` where only this use is
- * not covered. Empty when buildBackward can start.
+ * Everything between `wrt` and `loss` that has no rule, one line each with the number of nodes and the first names:
+ * `Operator (2 nodes: a, b)`, or `Operator with …` where only this use is not covered. Empty when buildBackward can start.
  */
 export function unsupportedOperators(graph: Graph, loss: string, wrt: readonly string[]): string[] {
   const constantOf = (value: string) => {
@@ -72,11 +78,15 @@ function checkRequest(
   paths: DifferentiablePaths,
 ): void {
   const problems: string[] = [];
-  if (graph.opset < 17 || graph.opset > 21) problems.push(`opset ${graph.opset} is not in 17…21`);
+  if (graph.opset < OLDEST_OPSET || graph.opset > NEWEST_OPSET) {
+    problems.push(`opset ${graph.opset} is not in ${OLDEST_OPSET}…${NEWEST_OPSET}`);
+  }
   if (paths.unsupported.length > 0) problems.push(`no gradient rule for ${paths.unsupported.join(', ')}`);
   if (paths.unreachable.length > 0) problems.push(`${loss} does not depend on ${paths.unreachable.join(', ')}`);
   const inexact = [loss, ...wrt].filter((name) => !['float32', 'float64'].includes(shapes.typeOf(name)));
   if (inexact.length > 0) problems.push(`not float32: ${inexact.join(', ')}`);
+  const odd = [...paths.active].filter((name) => shapes.has(name) && !DIFFERENTIABLE_TYPES.has(shapes.typeOf(name)));
+  if (odd.length > 0) problems.push(`${odd.length} values are neither float32, float64 nor float16 (${odd[0]})`);
   if (elementCount(shapes.dimsOf(loss)) !== 1) problems.push(`the loss ${loss} is not a single number`);
   if (problems.length === 0) return;
   throw new NibbleflowError('InvalidModel', `The graph cannot be differentiated: ${problems.join('; ')}`, {

@@ -1,5 +1,6 @@
 import { DATA_TYPE, type Graph, intAttribute, type Node } from '../onnx/graph.js';
-import type { ConstantOf } from './rule.js';
+import { subgraphReads } from '../onnx/subgraph-reads.js';
+import type { ConstantOf, OperatorRule } from './rule.js';
 import { FLAT_OPERATORS, RULES } from './rules.js';
 
 /** What lies between `wrt` and the loss. */
@@ -10,7 +11,7 @@ export interface DifferentiablePaths {
   readonly nodes: readonly Node[];
   /** `wrt` values the loss does not depend on. */
   readonly unreachable: readonly string[];
-  /** What stands in the way, one line each. */
+  /** What stands in the way: one line for each operator (or use of it), with the number and the names of its nodes. */
   readonly unsupported: readonly string[];
 }
 
@@ -21,6 +22,9 @@ const FLOAT_TYPES: ReadonlySet<number> = new Set([
   DATA_TYPE.bfloat16,
 ]);
 
+/** Nodes a message names for one operator; the others are counted. */
+const MOST_NAMES = 3;
+
 /** Follows `wrt` forward and `loss` backward; integer and shape computations are no paths. */
 export function differentiablePaths(
   graph: Graph,
@@ -30,14 +34,17 @@ export function differentiablePaths(
 ): DifferentiablePaths {
   const dependent = new Set(wrt);
   for (const node of graph.nodes) {
-    if (isFlat(node) || !node.inputs.some((input) => dependent.has(input))) continue;
-    for (const output of node.outputs) if (output !== '') dependent.add(output);
+    if (isFlat(node) || !readsOf(node).some((input) => dependent.has(input))) continue;
+    const flat = ruleOf(node)?.flatOutputs ?? [];
+    node.outputs.forEach((output, index) => {
+      if (output !== '' && !flat.includes(index)) dependent.add(output);
+    });
   }
   const active = new Set(dependent.has(loss) ? [loss] : []);
   const nodes: Node[] = [];
   for (const node of graph.nodes.toReversed()) {
     if (isFlat(node) || !node.outputs.some((output) => active.has(output))) continue;
-    const inputs = node.inputs.filter((input) => dependent.has(input));
+    const inputs = readsOf(node).filter((input) => dependent.has(input));
     if (inputs.length === 0) continue;
     nodes.push(node);
     for (const input of inputs) active.add(input);
@@ -47,27 +54,67 @@ export function differentiablePaths(
     active,
     nodes,
     unreachable: wrt.filter((name) => !active.has(name)),
-    unsupported: [...new Set(nodes.flatMap((node) => refusals(node, active, constantOf)))],
+    unsupported: unsupportedUses(nodes, active, constantOf, graph.opset),
   };
 }
 
+function isStandard(node: Node): boolean {
+  return node.domain === '' || node.domain === 'ai.onnx';
+}
+
+function ruleOf(node: Node): OperatorRule | undefined {
+  return isStandard(node) ? RULES.get(node.opType) : undefined;
+}
+
+/** What a change of the output can come from: inputs, and for control flow what the bodies read from outside. */
+function readsOf(node: Node): string[] {
+  const flat = ruleOf(node)?.flatInputs;
+  const inputs = flat === undefined ? node.inputs : node.inputs.filter((_, index) => !flat.includes(index));
+  return [...inputs, ...subgraphReads(node)];
+}
+
 function isFlat(node: Node): boolean {
-  if (node.domain !== '' && node.domain !== 'ai.onnx') return false;
+  if (!isStandard(node)) return false;
   if (FLAT_OPERATORS.has(node.opType)) return true;
   return node.opType === 'Cast' && !FLOAT_TYPES.has(intAttribute(node, 'to', DATA_TYPE.float32));
 }
 
-function refusals(node: Node, active: ReadonlySet<string>, constantOf: ConstantOf): string[] {
-  const standard = node.domain === '' || node.domain === 'ai.onnx';
-  const rule = standard ? RULES.get(node.opType) : undefined;
-  if (rule === undefined) return [standard ? node.opType : `${node.domain}.${node.opType}`];
+/** Refusals of all nodes, equal ones together. */
+function unsupportedUses(
+  nodes: readonly Node[],
+  active: ReadonlySet<string>,
+  constantOf: ConstantOf,
+  opset: number,
+): string[] {
+  const uses = new Map<string, string[]>();
+  for (const node of nodes) {
+    for (const use of refusals(node, active, constantOf, opset)) {
+      const names = uses.get(use);
+      if (names === undefined) uses.set(use, [node.name]);
+      else names.push(node.name);
+    }
+  }
+  return [...uses].map(([use, names]) => {
+    const listed = names.slice(0, MOST_NAMES).join(', ');
+    return `${use} (${names.length} ${names.length === 1 ? 'node' : 'nodes'}: ${listed}${names.length > MOST_NAMES ? ', …' : ''})`;
+  });
+}
+
+function refusals(node: Node, active: ReadonlySet<string>, constantOf: ConstantOf, opset: number): string[] {
+  const rule = ruleOf(node);
+  if (rule === undefined) return [isStandard(node) ? node.opType : `${node.domain}.${node.opType}`];
   const reasons: string[] = [];
-  const reason = rule.refuses?.(node, constantOf);
-  if (reason !== undefined) reasons.push(`${node.opType} with ${reason} (${node.name})`);
-  const { inputs } = rule;
+  const reason = rule.refuses?.(node, constantOf, opset);
+  if (reason !== undefined) reasons.push(`${node.opType} with ${reason}`);
+  const { inputs, flatInputs = [], outputs, flatOutputs = [] } = rule;
   node.inputs.forEach((input, index) => {
-    if (inputs !== 'all' && active.has(input) && !inputs.includes(index)) {
-      reasons.push(`${node.opType} by its input ${index} (${node.name})`);
+    if (inputs !== 'all' && active.has(input) && !inputs.includes(index) && !flatInputs.includes(index)) {
+      reasons.push(`${node.opType} by its input ${index}`);
+    }
+  });
+  node.outputs.forEach((output, index) => {
+    if (index > 0 && outputs !== 'all' && active.has(output) && !flatOutputs.includes(index)) {
+      reasons.push(`${node.opType} through its output ${index}`);
     }
   });
   return reasons;

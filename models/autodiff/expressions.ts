@@ -1,7 +1,8 @@
 import type { Attribute, DataTypeName, Graph, Node } from '../onnx/graph.js';
 import { attribute, DATA_TYPE, initializerFromTensor, node } from '../onnx/graph.js';
 import type { Shapes } from '../onnx/shape-inference.js';
-import { elementCount, int64, type Tensor, tensor } from '../tensors/tensor.js';
+import { halfFromNumber } from '../tensors/float16.js';
+import { elementCount, float32, int64, type Tensor, tensor } from '../tensors/tensor.js';
 
 /**
  * A value of the graph with its concrete dims. `uniform` is set when every element is known to be this number; a uniform
@@ -81,6 +82,15 @@ export class Expressions {
     return made;
   }
 
+  /** A constant of this float type; `key` identifies dims and numbers. */
+  numbers(key: string, dims: readonly number[], values: ArrayLike<number>, type: DataTypeName): Value {
+    const full = `${type}:${key}`;
+    if (type === 'float64') return this.constant(full, tensor('float64', dims, Float64Array.from(values)));
+    if (type === 'float16')
+      return this.constant(full, tensor('float16', dims, Uint16Array.from(values, halfFromNumber)));
+    return this.constant(full, float32(dims, values));
+  }
+
   /** Writes one node with one output. */
   emit(
     opType: string,
@@ -152,8 +162,11 @@ export class Expressions {
   }
 
   /** A comparison. */
-  compare(opType: 'Equal' | 'Greater' | 'GreaterOrEqual' | 'LessOrEqual', a: Value, b: Value): Value {
-    return this.emit(opType, [a, b], broadcastDims(a.dims, b.dims), { type: 'bool' });
+  compare(opType: 'Equal' | 'Greater' | 'GreaterOrEqual' | 'Less' | 'LessOrEqual', a: Value, b: Value): Value {
+    const dims = broadcastDims(a.dims, b.dims);
+    const strict = this.graph.opset < 12 ? OPPOSITE[opType] : undefined;
+    if (strict === undefined) return this.emit(opType, [a, b], dims, { type: 'bool' });
+    return this.emit('Not', [this.emit(strict, [a, b], dims, { type: 'bool' })], dims);
   }
 
   cast(a: Value, type: DataTypeName): Value {
@@ -187,20 +200,22 @@ export class Expressions {
 
   /** Sum over axes, which stay with size 1. */
   reduceSum(a: Value, axes: readonly number[]): Value {
-    if (axes.length === 0) return a;
-    return this.emit('ReduceSum', [a, this.integers(axes)], keptDims(a.dims, axes), {
-      attributes: { keepdims: attribute.int(1) },
-    });
+    return this.reduce('ReduceSum', a, axes, 13);
   }
 
   /** Mean over axes, which stay with size 1. */
   reduceMean(a: Value, axes: readonly number[]): Value {
-    if (axes.length === 0) return a;
-    const dims = keptDims(a.dims, axes);
-    const keepdims = attribute.int(1);
-    if (this.graph.opset >= 18)
-      return this.emit('ReduceMean', [a, this.integers(axes)], dims, { attributes: { keepdims } });
-    return this.emit('ReduceMean', [a], dims, { attributes: { keepdims, axes: attribute.ints(axes) } });
+    return this.reduce('ReduceMean', a, axes, 18);
+  }
+
+  /** Largest element over axes, which stay with size 1. */
+  reduceMax(a: Value, axes: readonly number[]): Value {
+    return this.reduce('ReduceMax', a, axes, 18);
+  }
+
+  /** Product over axes, which stay with size 1. */
+  reduceProd(a: Value, axes: readonly number[]): Value {
+    return this.reduce('ReduceProd', a, axes, 18);
   }
 
   matMul(a: Value, b: Value): Value {
@@ -226,6 +241,14 @@ export class Expressions {
     const dims = [...first.dims];
     dims[axis] = parts.reduce((sum, part) => sum + (part.dims[axis] ?? 1), 0);
     return this.emit('Concat', parts, dims, { attributes: { axis: attribute.int(axis) } });
+  }
+
+  /** Cut along an axis into parts of these sizes. */
+  split(a: Value, sizes: readonly number[], axis: number): readonly Value[] {
+    const dims = sizes.map((size) => a.dims.map((dim, at) => (at === axis ? size : dim)));
+    const attributes = { axis: attribute.int(axis) };
+    if (this.graph.opset >= 13) return this.emitAll('Split', [a, this.integers(sizes)], dims, { attributes });
+    return this.emitAll('Split', [a], dims, { attributes: { ...attributes, split: attribute.ints(sizes) } });
   }
 
   /** Elements start, start + step… before end along some axes; bounds are normalized, steps positive. */
@@ -264,9 +287,7 @@ export class Expressions {
   reference(value: Value): string {
     if (value.name !== '') return value.name;
     const number = value.uniform ?? 0;
-    const data = value.type === 'float64' ? Float64Array.of(number) : Float32Array.of(number);
-    const type = value.type === 'float64' ? 'float64' : 'float32';
-    return this.constant(`${type}:${number}`, tensor(type, [], data)).name;
+    return this.numbers(`${number}`, [], [number], value.type).name;
   }
 
   /** A value name nothing has yet. */
@@ -277,10 +298,23 @@ export class Expressions {
     return name;
   }
 
+  /** A reduction whose axes are an input from opset `since` on. */
+  private reduce(opType: string, a: Value, axes: readonly number[], since: number): Value {
+    if (axes.length === 0) return a;
+    const dims = keptDims(a.dims, axes);
+    const keepdims = attribute.int(1);
+    if (this.graph.opset >= since)
+      return this.emit(opType, [a, this.integers(axes)], dims, { attributes: { keepdims } });
+    return this.emit(opType, [a], dims, { attributes: { keepdims, axes: attribute.ints(axes) } });
+  }
+
   private elementwise(opType: string, a: Value, b: Value): Value {
     return this.emit(opType, [a, b], broadcastDims(a.dims, b.dims));
   }
 }
+
+/** Comparisons that opset 12 added, as the negation of older ones. */
+const OPPOSITE: Readonly<Record<string, string>> = { GreaterOrEqual: 'Less', LessOrEqual: 'Greater' };
 
 function keptDims(dims: readonly number[], axes: readonly number[]): number[] {
   return dims.map((dim, axis) => (axes.includes(axis) ? 1 : dim));

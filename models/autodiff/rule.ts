@@ -1,4 +1,4 @@
-import type { Node } from '../onnx/graph.js';
+import type { DataTypeName, Node } from '../onnx/graph.js';
 import { elementCount, type Tensor } from '../tensors/tensor.js';
 import { type Expressions, sameDims, type Value } from './expressions.js';
 import { type Gradient, plain, settle } from './gradient.js';
@@ -7,10 +7,16 @@ import { type Gradient, plain, settle } from './gradient.js';
 export interface OperatorRule {
   /** Inputs a gradient can flow to; a path through any other float input is an error. */
   readonly inputs: 'all' | readonly number[];
+  /** Inputs whose values do not change the output (a type, a pattern): no gradient flows to them, and that is no error. */
+  readonly flatInputs?: readonly number[];
+  /** `all` when the rule reads the gradients of every output; otherwise a gradient at another output than 0 is an error. */
+  readonly outputs?: 'all';
+  /** Outputs that are no real numbers (indices, masks) or do not change with the inputs. */
+  readonly flatOutputs?: readonly number[];
   /** Contributions to the gradients of the inputs, by index; entries that are not wanted are ignored. */
   readonly vjp: (context: RuleContext) => Contributions;
   /** Why this node cannot be differentiated although its operator can, or undefined. */
-  readonly refuses?: (node: Node, constantOf: ConstantOf) => string | undefined;
+  readonly refuses?: (node: Node, constantOf: ConstantOf, opset: number) => string | undefined;
 }
 
 export type Contributions = readonly (Gradient | Value | undefined)[];
@@ -63,6 +69,14 @@ export class RuleContext {
   /** The gradient of an output in the output's own dims. */
   gradient(index = 0): Value {
     return wholeGradient(this.e, this.scaled(index), this.output(index).dims);
+  }
+
+  /** An optional output of the forward node, asked for when it is not there yet. */
+  extraOutput(index: number, suffix: string, dims: readonly number[], type: DataTypeName): Value {
+    const { outputs } = this.node;
+    while (outputs.length <= index) outputs.push('');
+    if (outputs[index] === '') outputs[index] = this.e.fresh(`grad/${this.e.scope}/${suffix}`);
+    return { name: outputs[index] ?? '', dims, type };
   }
 
   /** The elements of a constant integer input; undefined when it is omitted. */

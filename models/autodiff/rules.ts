@@ -1,12 +1,16 @@
 import type { OperatorRule } from './rule.js';
 import { ACTIVATION_RULES } from './rules/activations.js';
 import { ARITHMETIC_RULES } from './rules/arithmetic.js';
+import { ATTENTION_RULES } from './rules/attention.js';
 import { CONVOLUTION_RULES } from './rules/convolutions.js';
+import { EINSUM_RULES } from './rules/einsum.js';
 import { GATHER_RULES } from './rules/gather.js';
 import { LAYOUT_RULES } from './rules/layout.js';
 import { NORMALIZATION_RULES } from './rules/normalizations.js';
+import { POOL_RULES } from './rules/pools.js';
 import { PRODUCT_RULES } from './rules/products.js';
 import { REDUCTION_RULES } from './rules/reductions.js';
+import { SCATTER_RULES } from './rules/scatter.js';
 
 /** Vector-Jacobian rules by operator of the standard domain. */
 export const RULES: ReadonlyMap<string, OperatorRule> = new Map(
@@ -18,7 +22,11 @@ export const RULES: ReadonlyMap<string, OperatorRule> = new Map(
     ...NORMALIZATION_RULES,
     ...CONVOLUTION_RULES,
     ...LAYOUT_RULES,
+    ...EINSUM_RULES,
+    ...ATTENTION_RULES,
+    ...POOL_RULES,
     ...GATHER_RULES,
+    ...SCATTER_RULES,
   }),
 );
 
@@ -31,8 +39,10 @@ export const FLAT_OPERATORS: ReadonlySet<string> = new Set([
   'ConstantOfShape',
   'Equal',
   'Floor',
+  'EyeLike',
   'Greater',
   'GreaterOrEqual',
+  'Hardmax',
   'IsInf',
   'IsNaN',
   'Less',
@@ -40,6 +50,8 @@ export const FLAT_OPERATORS: ReadonlySet<string> = new Set([
   'NonZero',
   'Not',
   'Or',
+  'RandomNormalLike',
+  'RandomUniformLike',
   'Shape',
   'Sign',
   'Size',

@@ -1,7 +1,8 @@
-import { attribute, intAttribute, intsAttribute, stringAttribute } from '../../onnx/graph.js';
+import { attribute, floatAttribute, intAttribute, intsAttribute, stringAttribute } from '../../onnx/graph.js';
 import type { Value } from '../expressions.js';
 import { unbroadcast } from '../gradient.js';
 import { type Contributions, normalizedAxis, type OperatorRule, type RuleContext } from '../rule.js';
+import { PAD_SOURCES, padMatrix, resizeMatrix, transposedAlong, unknownResize } from './resampling.js';
 
 /** Operators that move elements without computing: the gradient moves back. */
 
@@ -26,7 +27,7 @@ function concatenated(c: RuleContext): Contributions {
   const parts = node.inputs.map((_, index) => c.input(index).dims);
   const sizes = parts.map((dims) => dims[axis] ?? 1);
   if (parts.filter((_, index) => c.wants(index)).length > 1) {
-    return e.emitAll('Split', [g, e.integers(sizes)], parts, { attributes: { axis: attribute.int(axis) } });
+    return e.split(g, sizes, axis);
   }
   let start = 0;
   return sizes.map((size, index) => {
@@ -93,52 +94,106 @@ function spread(c: RuleContext, g: Value, axis: number, step: number): Value {
   return e.slice(e.reshape(padded, flat), [{ axis, start: 0, end: (count - 1) * step + 1 }]);
 }
 
-/** The inner part of g. */
+/** Copies past the border (reflect, edge, wrap) add up; constants are cut off; negative pads had cut elements off. */
 function padded(c: RuleContext): Contributions {
+  const { e } = c;
   const dims = c.input(0).dims;
   const pads = c.integers(1) ?? [];
   const axes = (c.integers(3) ?? dims.map((_, axis) => axis)).map((axis) => normalizedAxis(axis, dims.length));
-  const ranges = axes.map((axis, index) => {
-    const start = pads[index] ?? 0;
-    return { axis, start, end: start + (dims[axis] ?? 1) };
+  const mode = stringAttribute(c.node, 'mode', 'constant');
+  const spans = axes.map((axis, index) => {
+    return { axis, size: dims[axis] ?? 1, before: pads[index] ?? 0, after: pads[index + axes.length] ?? 0 };
   });
-  return [c.e.slice(c.gradient(), ranges)];
+  let g = c.gradient();
+  if (mode === 'constant') {
+    const inner = spans.map(({ axis, before, after }) => {
+      return { axis, start: Math.max(0, before), end: (g.dims[axis] ?? 1) - Math.max(0, after) };
+    });
+    const cut = (sizes: (span: (typeof spans)[number]) => number) =>
+      dims.map((_, axis) => Math.max(0, ...spans.filter((span) => span.axis === axis).map(sizes)));
+    const back = e.slice(g, inner);
+    return [
+      e.pad(
+        back,
+        cut((span) => -span.before),
+        cut((span) => -span.after),
+      ),
+    ];
+  }
+  for (const { axis, size, before, after } of spans) {
+    if (before !== 0 || after !== 0) g = transposedAlong(e, g, axis, padMatrix(mode, size, before, after));
+  }
+  return [g];
 }
 
-/** Nearest upsampling by integer factors: the sum over the copies, computed as an average pool where there is one. */
-function upsampled(c: RuleContext): Contributions {
-  const { e } = c;
+/** Copies side by side along each axis add up. */
+function tiled(c: RuleContext): Contributions {
+  const dims = c.input(0).dims;
+  const repeats = c.integers(1) ?? [];
+  const wide = dims.flatMap((dim, axis) => [repeats[axis] ?? 1, dim]);
+  const axes = dims.map((_, axis) => 2 * axis).filter((axis) => wide[axis] !== 1);
+  return [c.e.reshape(c.e.reduceSum(c.e.reshape(c.gradient(), wide), axes), dims)];
+}
+
+/** One triangle of the last two axes, as forward. */
+function triangle(c: RuleContext): Contributions {
+  const g = c.gradient();
+  const upper = attribute.int(intAttribute(c.node, 'upper', 1));
+  const diagonal = c.hasInput(1) ? [c.input(1)] : [];
+  return [c.e.emit('Trilu', [g, ...diagonal], g.dims, { attributes: { upper } })];
+}
+
+/** Nearest upsampling by integer factors is a sum over copies; anything else goes back by the transposed matrices. */
+function resized(c: RuleContext): Contributions {
+  const { e, node } = c;
   const [dims, g] = [c.input(0).dims, c.gradient()];
   const factors = dims.map((dim, axis) => (g.dims[axis] ?? 1) / dim);
-  if (factors.some((factor) => !Number.isInteger(factor))) {
-    throw new RangeError(`${c.node.name}: Resize by [${factors.join(', ')}] is no integer upsampling`);
-  }
-  if (dims.length >= 3 && factors[0] === 1 && factors[1] === 1) {
+  const channelsStay = dims.length >= 3 && factors[0] === 1 && factors[1] === 1;
+  if (g.type === 'float32' && channelsStay && copiesWhole(node) && factors.every(Number.isInteger)) {
     const window = attribute.ints(factors.slice(2));
     const pooled = e.emit('AveragePool', [g], dims, { attributes: { kernel_shape: window, strides: window } });
     return [{ value: pooled, by: factors.reduce((product, factor) => product * factor, 1), times: [], over: [] }];
   }
-  const wide = dims.flatMap((dim, axis) => [dim, factors[axis] ?? 1]);
-  return [
-    e.reshape(
-      e.reduceSum(
-        e.reshape(g, wide),
-        dims.map((_, axis) => 2 * axis + 1),
-      ),
-      dims,
-    ),
-  ];
+  const scales = scalesOf(c, factors);
+  let back = g;
+  for (const [axis, from] of dims.entries()) {
+    const [to, scale] = [g.dims[axis] ?? 1, scales[axis] ?? 1];
+    if (to === from && scale === 1) continue;
+    back = transposedAlong(e, back, axis, resizeMatrix({ ...resamplingOf(node), from, to, scale }));
+  }
+  return [back];
+}
+
+/** The scale of each axis: as given, or as the sizes say. */
+function scalesOf(c: RuleContext, factors: readonly number[]): number[] {
+  const given = c.hasInput(2) ? Array.from(c.constantOf(c.node.inputs[2] ?? '')?.data ?? [], Number) : [];
+  if (given.length === 0) return factors.map(Math.fround);
+  const rank = factors.length;
+  const axes =
+    intsAttribute(c.node, 'axes')?.map((axis) => normalizedAxis(axis, rank)) ?? factors.map((_, axis) => axis);
+  return factors.map((_, axis) => (axes.includes(axis) ? (given[axes.indexOf(axis)] ?? 1) : 1));
+}
+
+function resamplingOf(node: RuleContext['node']) {
+  return {
+    mode: stringAttribute(node, 'mode', 'nearest'),
+    coordinates: stringAttribute(node, 'coordinate_transformation_mode', 'half_pixel'),
+    rounding: stringAttribute(node, 'nearest_mode', 'round_prefer_floor'),
+    cubicCoefficient: floatAttribute(node, 'cubic_coeff_a', -0.75),
+    excludesOutside: intAttribute(node, 'exclude_outside', 0) === 1,
+  };
 }
 
 /** Copies out[i] = in[⌊i / factor⌋] for integer factors: floor with asymmetric, any rounding with half_pixel. */
-function refusesResize(node: RuleContext['node']): string | undefined {
-  const mode = stringAttribute(node, 'mode', 'nearest');
-  if (mode !== 'nearest') return `mode ${mode}`;
-  const coordinates = stringAttribute(node, 'coordinate_transformation_mode', 'half_pixel');
-  const rounding = stringAttribute(node, 'nearest_mode', 'round_prefer_floor');
+function copiesWhole(node: RuleContext['node']): boolean {
+  const { mode, coordinates, rounding } = resamplingOf(node);
   const floors = coordinates === 'asymmetric' && rounding === 'floor';
   const centred = coordinates.startsWith('half_pixel') && rounding.startsWith('round');
-  return floors || centred ? undefined : `${coordinates} coordinates with nearest_mode ${rounding}`;
+  return mode === 'nearest' && (floors || centred);
+}
+
+function refusesResize(node: RuleContext['node']): string | undefined {
+  return intAttribute(node, 'antialias', 0) === 1 ? 'antialias' : unknownResize(node);
 }
 
 /**
@@ -163,19 +218,22 @@ export const LAYOUT_RULES: Readonly<Record<string, OperatorRule>> = {
   Transpose: { inputs: [0], vjp: transposed },
   Expand: { inputs: [0], vjp: (c) => [unbroadcast(c.e, c.scaled(), c.input(0).dims, c.output().dims)] },
   Concat: { inputs: 'all', vjp: concatenated },
-  Split: { inputs: [0], vjp: split },
+  Split: { inputs: [0], outputs: 'all', vjp: split },
   Slice: { inputs: [0], vjp: sliced },
   Pad: {
     inputs: [0],
     vjp: padded,
     refuses: (node, constantOf) => {
       const mode = stringAttribute(node, 'mode', 'constant');
-      if (mode !== 'constant') return `mode ${mode}`;
+      if (mode === 'constant') return undefined;
+      if (PAD_SOURCES[mode] === undefined) return `mode ${mode}`;
       const negative = Array.from(constantOf(node.inputs[1] ?? '')?.data ?? [], Number).some((pad) => pad < 0);
-      return negative ? 'negative pads' : undefined;
+      return negative ? `negative pads in mode ${mode}` : undefined;
     },
   },
-  Resize: { inputs: [0], vjp: upsampled, refuses: refusesResize },
+  Tile: { inputs: [0], vjp: tiled },
+  Trilu: { inputs: [0], vjp: triangle },
+  Resize: { inputs: [0], vjp: resized, refuses: refusesResize },
   DepthToSpace: { inputs: [0], vjp: depthToSpace },
   SpaceToDepth: {
     inputs: [0],

@@ -1,4 +1,4 @@
-import { floatAttribute, intAttribute } from '../../onnx/graph.js';
+import { floatAttribute, intAttribute, intsAttribute } from '../../onnx/graph.js';
 import type { Expressions, Value } from '../expressions.js';
 import { type Gradient, plain, times, unbroadcast } from '../gradient.js';
 import { type Contributions, normalizedAxis, type OperatorRule, type RuleContext } from '../rule.js';
@@ -54,17 +54,14 @@ function instanceNormalization(c: RuleContext): Contributions {
   ];
 }
 
-/** Mean and var over the axes from `axis` on; onnxruntime hands out mean and r as optional outputs. */
+/** Mean and var over the axes from `axis` on; onnxruntime hands out mean and r as optional float32 outputs. */
 function layerNormalization(c: RuleContext): Contributions {
   const { e } = c;
   const [x, scale] = [c.input(0), c.input(1)];
   const rank = x.dims.length;
   const axes = from(normalizedAxis(intAttribute(c.node, 'axis', -1), rank), rank);
-  const dims = x.dims.map((dim, axis) => (axes.includes(axis) ? 1 : dim));
-  const mean = statistic(c, 1, 'mean', dims);
-  const inverseDeviation = statistic(c, 2, 'inverse_deviation', dims);
   const bare = scale.uniform === 1 && (!c.hasInput(2) || c.input(2).uniform === 0);
-  const hat = bare ? c.output() : e.mul(e.sub(x, mean), inverseDeviation);
+  const { hat, inverseDeviation } = layerStatistics(c, x, axes, bare ? c.output() : undefined);
   const g = c.gradient();
   const parameter = (value: Value, index: number) => unbroadcast(e, plain(value), c.input(index).dims, x.dims);
   return [
@@ -74,12 +71,72 @@ function layerNormalization(c: RuleContext): Contributions {
   ];
 }
 
-/** An optional float32 output of the forward node, asked for when it is not there yet. */
-function statistic(c: RuleContext, index: number, suffix: string, dims: readonly number[]): Value {
-  const { node, e } = c;
-  while (node.outputs.length <= index) node.outputs.push('');
-  if (node.outputs[index] === '') node.outputs[index] = e.fresh(`grad/${e.scope}/${suffix}`);
-  return { name: node.outputs[index] ?? '', dims, type: c.input(0).type };
+function layerStatistics(c: RuleContext, x: Value, axes: readonly number[], hat: Value | undefined): Normalized {
+  const { e } = c;
+  if (x.type !== 'float32') return normalize(e, x, axes, floatAttribute(c.node, 'epsilon', 1e-5), hat);
+  const dims = x.dims.map((dim, axis) => (axes.includes(axis) ? 1 : dim));
+  const mean = c.extraOutput(1, 'mean', dims, 'float32');
+  const inverseDeviation = c.extraOutput(2, 'inverse_deviation', dims, 'float32');
+  return { hat: hat ?? e.mul(e.sub(x, mean), inverseDeviation), inverseDeviation };
+}
+
+/**
+ * y = scale · x̂, x̂ = x · r, r = 1/√(mean(x²) + ε) over the axes from `axis` on: dx = r · (h − x̂ · mean(h·x̂)) with h = g · scale
+ * (Zhang & Sennrich 2019, "Root Mean Square Layer Normalization").
+ */
+function rootMeanSquareNormalization(c: RuleContext): Contributions {
+  const { e } = c;
+  const [x, scale] = [c.input(0), c.input(1)];
+  const rank = x.dims.length;
+  const axes = from(normalizedAxis(intAttribute(c.node, 'axis', -1), rank), rank);
+  const epsilon = e.uniform(floatAttribute(c.node, 'epsilon', 1e-5), x.type);
+  const meanSquare = e.reduceMean(e.mul(x, x), axes);
+  const inverse = e.unary('Reciprocal', e.unary('Sqrt', e.add(meanSquare, epsilon)));
+  const hat = e.mul(x, inverse);
+  const g = c.gradient();
+  const h = e.mul(g, scale);
+  const toX = () => e.sub(h, e.mul(hat, e.reduceMean(e.mul(h, hat), axes)));
+  return [
+    c.wants(0) ? times(plain(toX()), inverse) : undefined,
+    c.wants(1) ? unbroadcast(e, plain(e.mul(g, hat)), scale.dims, x.dims) : undefined,
+  ];
+}
+
+/** y = x / n, n = ‖x‖_p along one axis: dx = (g − s · Σ g·y) / n with s = y for p = 2, sign(x) for p = 1. */
+function unitNorm(c: RuleContext): Contributions {
+  const { e } = c;
+  const [x, y, g] = [c.input(0), c.output(), c.gradient()];
+  const axes = [normalizedAxis(intAttribute(c.node, 'axis', -1), x.dims.length)];
+  const isEuclidean = intAttribute(c.node, 'p', 2) === 2;
+  const size = isEuclidean ? e.unary('Sqrt', e.reduceSum(e.mul(x, x), axes)) : e.reduceSum(e.unary('Abs', x), axes);
+  const along = e.mul(isEuclidean ? y : e.unary('Sign', x), e.reduceSum(e.mul(g, y), axes));
+  return [e.div(e.sub(g, along), size)];
+}
+
+/** y = (x − mean) / deviation over `axes`, without scale. */
+function meanVarianceNormalization(c: RuleContext): Contributions {
+  const x = c.input(0);
+  const rank = x.dims.length;
+  const axes = (intsAttribute(c.node, 'axes') ?? [0, 2, 3]).map((axis) => normalizedAxis(axis, rank));
+  const { hat, inverseDeviation } = normalize(c.e, x, axes, 0, c.output());
+  return [times(plain(centredGradient(c.e, c.gradient(), hat, axes)), inverseDeviation)];
+}
+
+/** Inference: y = (x − mean) · scale / √(var + ε) + bias with stored mean and var [C]. */
+function batchNormalization(c: RuleContext): Contributions {
+  const { e } = c;
+  const [x, scale, mean, variance] = [c.input(0), c.input(1), c.input(3), c.input(4)];
+  const wide = (value: Value) => e.reshape(value, [value.dims[0] ?? 1, ...from(2, x.dims.length).map(() => 1)]);
+  const epsilon = e.uniform(floatAttribute(c.node, 'epsilon', 1e-5), variance.type);
+  const inverse = e.unary('Reciprocal', e.unary('Sqrt', e.add(variance, epsilon)));
+  const others = x.dims.map((_, axis) => axis).filter((axis) => axis !== 1);
+  const g = c.gradient();
+  const channelSum = (value: Value) => e.reshape(e.reduceSum(value, others), scale.dims);
+  return [
+    c.wants(0) ? times(plain(g), wide(e.mul(scale, inverse))) : undefined,
+    c.wants(1) ? e.mul(channelSum(e.mul(g, e.sub(x, wide(mean)))), inverse) : undefined,
+    c.wants(2) ? channelSum(g) : undefined,
+  ];
 }
 
 /** x [N, C, …] in groups of channels; scale and bias [C], or [groups] before opset 21. */
@@ -120,4 +177,12 @@ export const NORMALIZATION_RULES: Readonly<Record<string, OperatorRule>> = {
   InstanceNormalization: { inputs: 'all', vjp: instanceNormalization },
   LayerNormalization: { inputs: 'all', vjp: layerNormalization },
   GroupNormalization: { inputs: 'all', vjp: groupNormalization },
+  RMSNormalization: { inputs: 'all', vjp: rootMeanSquareNormalization },
+  LpNormalization: { inputs: [0], vjp: unitNorm },
+  MeanVarianceNormalization: { inputs: [0], vjp: meanVarianceNormalization },
+  BatchNormalization: {
+    inputs: [0, 1, 2],
+    vjp: batchNormalization,
+    refuses: (node) => (intAttribute(node, 'training_mode', 0) === 1 ? 'training_mode' : undefined),
+  },
 };

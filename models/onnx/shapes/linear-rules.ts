@@ -1,5 +1,6 @@
 import { intAttribute, intsAttribute, stringAttribute } from '../graph.js';
 import { broadcastDims } from './broadcast.js';
+import { explicitEquation } from './einsum-equation.js';
 import { dimAt, dimsText, type RuleContext, type ShapeRule, ShapeRuleError } from './shape-rule.js';
 
 /** Matrix products, convolutions and pools. Layout N C D1 D2 …; formulas of onnx/docs/Operators.md. */
@@ -131,22 +132,51 @@ const globalPool: ShapeRule = ({ input }) => [
   { type: input(0).type, dims: input(0).dims.map((dim, axis) => (axis < 2 ? dim : 1)) },
 ];
 
-/** Einsum without `...`: every letter gets its size, the output lists letters. */
+/** Every letter gets its size, the output lists letters; a size of 1 broadcasts. */
 const einsum: ShapeRule = ({ node, input }) => {
-  const equation = stringAttribute(node, 'equation', '').replaceAll(' ', '');
-  if (equation.includes('.')) throw new ShapeRuleError('has an equation with "...", which is not supported');
-  const [left = '', right] = equation.split('->');
+  const operands = node.inputs.map((_, index) => input(index).dims);
+  const equation = stringAttribute(node, 'equation', '');
+  const { terms, output } = explicitEquation(
+    equation,
+    operands.map((dims) => dims.length),
+  );
   const sizes = new Map<string, number>();
-  for (const [index, term] of left.split(',').entries()) {
-    if (term.length !== input(index).dims.length)
-      throw new ShapeRuleError(`equation ${equation} does not fit its inputs`);
-    for (const [axis, letter] of [...term].entries())
-      sizes.set(letter, Math.max(sizes.get(letter) ?? 1, dimAt(input(index).dims, axis)));
+  for (const [index, term] of terms.entries()) {
+    for (const [axis, letter] of [...term].entries()) {
+      const [known, size] = [sizes.get(letter) ?? 1, dimAt(operands[index] ?? [], axis)];
+      if (known !== 1 && size !== 1 && known !== size) {
+        throw new ShapeRuleError(`equation ${equation} does not fit ${operands.map(dimsText).join(' and ')}`);
+      }
+      sizes.set(letter, Math.max(known, size));
+    }
   }
-  const letters = [...left].filter((letter) => letter !== ',');
-  const once = [...sizes.keys()].filter((letter) => letters.filter((other) => other === letter).length === 1).sort();
+  return [{ type: input(0).type, dims: [...output].map((letter) => sizes.get(letter) ?? 1) }];
+};
+
+/**
+ * Attention of [batch, heads, length, size], or [batch, length, heads · size] with the numbers of heads as attributes. Further
+ * outputs: keys and values with the past before them, and the products of queries and keys.
+ */
+const attention: ShapeRule = ({ node, input, optional }) => {
+  const { type, dims } = input(0);
+  const flat = dims.length === 3;
+  const heads = (name: string, at: number) => {
+    const of = input(at).dims;
+    if (of.length === 4) return of;
+    const count = intAttribute(node, name, 0);
+    if (of.length !== 3 || count < 1) throw new ShapeRuleError(`has an input ${dimsText(of)} without ${name}`);
+    return [dimAt(of, 0), count, dimAt(of, 1), dimAt(of, 2) / count];
+  };
+  const [q, k, v] = [heads('q_num_heads', 0), heads('kv_num_heads', 1), heads('kv_num_heads', 2)];
+  const [batch, count, length] = [dimAt(q, 0), dimAt(q, 1), dimAt(q, 2)];
+  const past = optional(4) === undefined ? 0 : dimAt(input(4).dims, 2);
+  const total = past + dimAt(k, 2);
+  const size = dimAt(v, 3);
   return [
-    { type: input(0).type, dims: (right === undefined ? once : [...right]).map((letter) => sizes.get(letter) ?? 1) },
+    { type, dims: flat ? [batch, length, count * size] : [batch, count, length, size] },
+    { type: input(1).type, dims: k.with(2, total) },
+    { type: input(2).type, dims: v.with(2, total) },
+    { type, dims: [batch, count, length, total] },
   ];
 };
 
@@ -165,4 +195,5 @@ export const LINEAR_RULES: ReadonlyMap<string, ShapeRule> = new Map<string, Shap
   ['GlobalAveragePool', globalPool],
   ['GlobalMaxPool', globalPool],
   ['Einsum', einsum],
+  ['Attention', attention],
 ]);

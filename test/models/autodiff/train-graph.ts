@@ -96,6 +96,7 @@ export function differentiate(
   graph.outputs = keep.map((name) => ({ name, type: 'float32', shape: null }));
   foldConstants(graph, inferShapes(graph, inputs));
   const shapes = inferShapes(graph, inputs);
+  graph.outputs = keep.map((name) => ({ name, type: shapes.typeOf(name), shape: null }));
   const gradients = buildBackward(graph, shapes, { loss: 'loss', wrt });
   for (const [name, gradient] of gradients) {
     graph.outputs.push({ name: gradient, type: shapes.typeOf(name), shape: shapes.dimsOf(name) });

@@ -222,6 +222,12 @@ const CASES: readonly OperatorCase[] = [
     attributes: { equation: attribute.string('bij, bjk -> bik') },
   },
   { op: 'Einsum', inputs: ['float32:3,4', 'float32:4,2'], attributes: { equation: attribute.string('ij,jk') } },
+  {
+    op: 'Einsum',
+    inputs: ['float32:5,2,3,4', 'float32:4,6'],
+    attributes: { equation: attribute.string('...ij, jk -> k...i') },
+  },
+  { op: 'Einsum', inputs: ['float32:2,3,4', 'float32:4'], attributes: { equation: attribute.string('...i,i') } },
   ...REDUCTIONS.flatMap((name): OperatorCase[] => [
     { op: `Reduce${name}`, inputs: ['float32:2,3,4', ints(-1, 0)], attributes: { keepdims: attribute.int(0) } },
     { op: `Reduce${name}`, inputs: ['float32:2,3,4'], attributes: { axes: attribute.ints([1]) }, opset: 12 },
@@ -236,6 +242,20 @@ const CASES: readonly OperatorCase[] = [
   { op: 'ArgMin', inputs: ['float32:2,3'] },
   { op: 'TopK', inputs: ['float32:2,5', ints(3)], outputs: 2 },
   { op: 'LayerNormalization', inputs: ['float32:2,3,4', 'float32:4', 'float32:4'], outputs: 3 },
+  { op: 'RMSNormalization', inputs: ['float32:2,3,4', 'float32:4'], opset: 23 },
+  { op: 'Attention', inputs: ['float32:2,4,3,5', 'float32:2,2,6,5', 'float32:2,2,6,7'], opset: 23 },
+  {
+    op: 'Attention',
+    inputs: ['float32:2,3,20', 'float32:2,6,10', 'float32:2,6,14'],
+    attributes: { q_num_heads: attribute.int(4), kv_num_heads: attribute.int(2) },
+    opset: 23,
+  },
+  {
+    op: 'Attention',
+    inputs: ['float32:2,4,3,5', 'float32:2,4,1,5', 'float32:2,4,1,5', '', 'float32:2,4,6,5', 'float32:2,4,6,5'],
+    outputs: 4,
+    opset: 23,
+  },
   { op: 'InstanceNormalization', inputs: ['float32:2,3,4', 'float32:3', 'float32:3'] },
   {
     op: 'GroupNormalization',
