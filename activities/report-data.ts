@@ -55,6 +55,7 @@ export async function reportData(
     compute: spec.compute,
     size: await sizeOf(store, artifacts),
     coverage: coverageData(plan, bitsLabel),
+    notices: plan.notices,
     samples: sheet?.sheet,
     timestepSqnr: timestepSeries(evaluations),
     layers: layerRows(plan, errors),

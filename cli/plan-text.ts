@@ -1,4 +1,4 @@
-import type { PlannedLayer, QuantizationPlan } from '../quantization/layer-plan.js';
+import type { ActivationScheme, PlannedLayer, QuantizationPlan } from '../quantization/layer-plan.js';
 import type { RunEstimate } from './estimate-run.js';
 import { durationText } from './progress-line.js';
 
@@ -20,6 +20,7 @@ export function planText(plan: QuantizationPlan, estimate: RunEstimate): string 
     estimate.memoryBytes === null
       ? 'Memory     not known: this system does not tell the size of a process'
       : `Memory     ${estimate.memoryBytes.map(megabytes).join(' to ')}`,
+    ...(plan.notices ?? []).map((notice) => `Note       ${notice}`),
   ].join('\n');
 }
 
@@ -32,11 +33,17 @@ function scheme(layer: PlannedLayer): string {
   }
   const [input] = layer.inputs;
   if (input !== undefined) {
-    const { bits, ranges, groupSize, symmetric } = input.scheme;
-    const group = ranges === 'dynamic' && groupSize !== null ? ` per ${groupSize}` : '';
-    parts.push(`A${bits} ${ranges}${group}${symmetric ? ' symmetric' : ''}`);
+    parts.push(activationScheme(input.scheme));
   }
   return parts.join(' · ');
+}
+
+function activationScheme({ bits, ranges, groupSize, symmetric, spread, grid }: ActivationScheme): string {
+  const group = ranges === 'dynamic' && groupSize !== null ? ` per ${groupSize}` : '';
+  const entries = spread === undefined ? '' : spread.groups === null ? ' per channel' : ` in ${spread.groups} groups`;
+  return grid === undefined
+    ? `A${bits} ${ranges}${group}${entries}${symmetric ? ' symmetric' : ''}`
+    : `A${bits} ${grid}`;
 }
 
 function percent(share: number): string {

@@ -1,6 +1,7 @@
 import type { LayerRole, Recipe } from '../contracts/recipe.js';
 import type { Graph } from '../models/onnx/graph.js';
 import type { Shapes } from '../models/onnx/shape-inference.js';
+import { elementCount } from '../models/tensors/tensor.js';
 import type { DataDependencies } from './data-dependencies.js';
 import type { FoundLayer, LayerInput } from './find-layers.js';
 import type { ActivationScheme, RangeSpread, SpreadAxes } from './layer-plan.js';
@@ -102,19 +103,20 @@ function axesOf(
   layer: FoundLayer,
   input: LayerInput,
 ): { readonly channel: SpreadAxes | null; readonly pixel: SpreadAxes | null } {
-  const rank = context.shapes.dimsOf(input.value).length;
-  const { attention } = context.roles;
+  const dims = context.shapes.dimsOf(input.value);
+  const spread = (kind: SpreadAxes['kind'], axes: readonly number[]): SpreadAxes | null => {
+    const isFirst = axes.includes(0) || axes.length === 0;
+    return isFirst ? null : { kind, axes, entries: elementCount(axes.map((axis) => dims[axis] ?? 1)) };
+  };
   if (layer.opType === 'Conv') {
-    const spatial = Array.from({ length: rank - 2 }, (_, index) => index + 2);
-    return { channel: { kind: 'channel', axes: [1] }, pixel: { kind: 'pixel', axes: spatial } };
+    const spatial = Array.from({ length: dims.length - 2 }, (_, index) => index + 2);
+    return { channel: spread('channel', [1]), pixel: spread('pixel', spatial) };
   }
   const contracted = input.channelAxis;
-  const other = otherAxis(rank, contracted);
+  const other = otherAxis(dims.length, contracted);
   // V is contracted over tokens.
+  const { attention } = context.roles;
   const isValue = attention.contexts.has(layer.node) && !attention.probabilities.has(input.value);
   const [features, tokens] = isValue ? [other, contracted] : [contracted, other];
-  return {
-    channel: features > 0 ? { kind: 'channel', axes: [features] } : null,
-    pixel: tokens > 0 ? { kind: 'pixel', axes: [tokens] } : null,
-  };
+  return { channel: spread('channel', [features]), pixel: spread('pixel', [tokens]) };
 }

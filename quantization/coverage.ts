@@ -1,5 +1,5 @@
 import type { Recipe } from '../contracts/recipe.js';
-import type { Coverage, PlannedInput, PlannedLayer } from './layer-plan.js';
+import type { ActivationScheme, Coverage, PlannedInput, PlannedLayer } from './layer-plan.js';
 
 /**
  * Shares of layers, weight elements and multiply-adds at the recipe's low bits. Layers, parameters and macs count the layers
@@ -73,11 +73,18 @@ export function estimateBytes(layers: readonly PlannedLayer[], recipe: Recipe, f
       codeBytes(scheme.bits, layer.parameters) + scales * SCALE_BYTES + NODE_BYTES - layer.parameters * FLOAT_BYTES;
   }
   for (const { scheme } of quantizers.values()) {
-    const entries = scheme.ranges === 'timestep' ? recipe.calibration.timesteps : 1;
-    const table = scheme.ranges === 'dynamic' ? 0 : entries * (SCALE_BYTES + ZERO_POINT_BYTES);
-    bytes += QUANTIZER_BYTES[scheme.ranges] + table;
+    const rows = scheme.ranges === 'timestep' ? recipe.calibration.timesteps : 1;
+    bytes += QUANTIZER_BYTES[scheme.ranges] + (scheme.ranges === 'dynamic' ? 0 : rows * rowBytes(scheme));
   }
   return Math.round(bytes);
+}
+
+/** Bytes of one row of a range table; groups are counted with the candidate that has more entries. */
+function rowBytes({ spread }: ActivationScheme): number {
+  const range = SCALE_BYTES + ZERO_POINT_BYTES;
+  if (spread === undefined) return range;
+  const entries = Math.max(...spread.candidates.map((candidate) => candidate.entries));
+  return spread.groups === null ? entries * range : entries + spread.groups * range;
 }
 
 /** Bytes of weight codes: two a byte up to 4 bits, else one. */

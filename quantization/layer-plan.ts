@@ -103,6 +103,8 @@ export interface SpreadAxes {
   readonly kind: 'channel' | 'pixel';
   /** Neighbouring axes of the value, never axis 0. Their elements, row-major, are the entries. */
   readonly axes: readonly number[];
+  /** How many there are in a run of the planned size. */
+  readonly entries: number;
 }
 
 /** Shares 0…1 of layers, weight elements and multiply-adds whose weight and input both have the recipe's low bits. */

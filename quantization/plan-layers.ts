@@ -12,7 +12,7 @@ import { layerNames } from './layer-names.js';
 import { type LayerOverride, layerOverrides } from './layer-overrides.js';
 import type { ActivationScheme, PlannedInput, PlannedLayer, QuantizationPlan, WeightScheme } from './layer-plan.js';
 import { type DenoiserInputs, type LayerRoles, layerRoles } from './layer-roles.js';
-import { planNotices, refusePixelGroups } from './plan-notices.js';
+import { planNotices, refuseLargeHistograms, refusePixelGroups } from './plan-notices.js';
 
 export interface PlanLayersOptions {
   /** The transformed denoiser. */
@@ -53,6 +53,7 @@ export function planLayers(options: PlanLayersOptions): QuantizationPlan {
     const name = names.get(layer) ?? layer.node.name;
     return plannedLayer(planner, layer, { name, override: overrideOf(name) });
   });
+  refuseLargeHistograms(recipe, layers);
   return {
     schemaVersion: 1,
     layers,

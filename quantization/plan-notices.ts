@@ -2,6 +2,7 @@ import { NibbleflowError } from '../contracts/errors.js';
 import type { Recipe } from '../contracts/recipe.js';
 import type { Graph } from '../models/onnx/graph.js';
 import { allowsPixels, hasFixedSize } from './activation-grids.js';
+import { SPREAD_BINS } from './calibration/spread-observer.js';
 import type { PlannedInput, PlannedLayer, QuantizationPlan } from './layer-plan.js';
 
 /** What users of a plan should know, and whether the converted denoiser takes one size of picture only. */
@@ -36,6 +37,29 @@ export function refusePixelGroups(graph: Graph, recipe: Recipe): void {
     where: 'activations.grouping.axis',
     fix: 'Set activations.grouping.fixedSize to true to convert for the calibrated size only, or group channels.',
   });
+}
+
+/** Of the histogram of one channel at one timestep. */
+const ENTRY_BYTES = SPREAD_BINS * Uint32Array.BYTES_PER_ELEMENT;
+
+/** Histograms of every channel at every timestep are held in memory together: more than this is refused. */
+const LARGEST_HISTOGRAMS = 2 ** 31;
+
+/** @throws NibbleflowError InvalidRecipe when the ranges asked for would need too much memory to observe */
+export function refuseLargeHistograms(recipe: Recipe, layers: readonly PlannedLayer[]): void {
+  const entries = new Map<string, number>();
+  for (const { value, scheme } of layers.flatMap((layer) => layer.inputs)) {
+    if (scheme.spread?.groups !== null || scheme.range !== 'mse') continue;
+    for (const { axes, entries: count } of scheme.spread.candidates) entries.set(JSON.stringify([value, axes]), count);
+  }
+  const total = [...entries.values()].reduce((sum, count) => sum + count, 0);
+  const bytes = total * recipe.calibration.timesteps * ENTRY_BYTES;
+  if (bytes <= LARGEST_HISTOGRAMS) return;
+  throw new NibbleflowError(
+    'InvalidRecipe',
+    `histograms of ${total} channels at ${recipe.calibration.timesteps} timesteps take ${(bytes / 1e9).toFixed(1)} GB`,
+    { where: 'activations.range', fix: 'Set activations.range to minmax, or calibrate fewer timesteps.' },
+  );
 }
 
 function countsPixels({ scheme }: PlannedInput): boolean {

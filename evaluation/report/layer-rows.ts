@@ -44,8 +44,11 @@ function weightText({ groupSize, range }: WeightScheme): string {
   return groupSize === null ? `channel ${range}` : `group ${groupSize} ${range}`;
 }
 
-function activationText({ ranges, groupSize, range, symmetric }: ActivationScheme): string {
-  const sign = symmetric ? ' signed' : '';
-  if (ranges === 'dynamic') return groupSize === null ? `dynamic${sign}` : `dynamic ${groupSize}${sign}`;
-  return `${ranges} ${range}${sign}`;
+function activationText(scheme: ActivationScheme): string {
+  const { ranges, groupSize, range, symmetric, grid, floatFirst, spread } = scheme;
+  const ending = `${symmetric ? ' signed' : ''}${floatFirst === undefined ? '' : ', first token float'}`;
+  if (grid !== undefined) return `${grid}${ending}`;
+  if (ranges === 'dynamic') return groupSize === null ? `dynamic${ending}` : `dynamic ${groupSize}${ending}`;
+  if (spread === undefined) return `${ranges} ${range}${ending}`;
+  return spread.groups === null ? `${ranges} channel ${range}${ending}` : `${ranges} ${spread.groups} groups${ending}`;
 }

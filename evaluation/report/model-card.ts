@@ -28,6 +28,7 @@ export function renderModelCard(data: ReportData, extras: ModelCardExtras = {}):
     bullets(costs(data)),
     '## How it computes',
     `${kernelNote(data.compute.device)} The denoiser uses standard ONNX operators of opset 21 and loads in a stock onnxruntime.`,
+    bullets((data.notices ?? []).map(markdownCell)),
     ...(data.run === undefined ? [] : ['## Provenance', bullets(provenance(data.run))]),
   ];
   return `---\n${stringify(frontMatter(data, extras))}---\n\n${sections.filter((text) => text !== '').join('\n\n')}\n`;
@@ -94,13 +95,22 @@ function weightSentence({ weights, edges }: Recipe): string {
 }
 
 function activationSentence({ activations, attention }: Recipe): string {
+  const { granularity, grouping } = activations;
+  const of =
+    grouping.method === 'kmeans' ? `group of channels or pixels (at most ${grouping.groups} a tensor)` : granularity;
   const ranges = {
-    static: 'one calibrated range per tensor',
-    timestep: 'a calibrated range per tensor and timestep, picked inside the graph',
+    static: `one calibrated range per ${of}`,
+    timestep: `a calibrated range per ${of} and timestep, picked inside the graph`,
     dynamic: `a range found at run time for every ${activations.groupSize === null ? 'pixel or token' : `${activations.groupSize} channels`}`,
   }[activations.ranges];
   const products = attention.bits === null ? 'stay float' : `have ${attention.bits} bits`;
-  return `Activations: ${activations.bits}-bit integers, ${ranges}; the inputs of the two attention products ${products}.`;
+  const logarithmic = {
+    uniform: '',
+    log2: ', probabilities powers of two',
+    'log-sqrt2': ', probabilities powers of √2',
+  };
+  const first = attention.keepFirstToken ? ', the start token of cross-attention stays float' : '';
+  return `Activations: ${activations.bits}-bit integers, ${ranges}; the inputs of the two attention products ${products}${logarithmic[attention.probabilities]}${first}.`;
 }
 
 function transformSentences({ transforms, calibration, sampling }: Recipe): string[] {

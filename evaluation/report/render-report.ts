@@ -44,6 +44,7 @@ ${data.layers && layerTable(data.layers)}
 ${data.stages && stageSection(data.stages)}
 <h2>Which kernels ran</h2>
 <p>${kernelNote(data.compute.device)}</p>
+${(data.notices ?? []).map((notice) => html`<p>${notice}</p>`)}
 ${factSection('Environment', [...computeFacts(data), ...(data.environment ?? [])])}
 ${
   data.recipe &&

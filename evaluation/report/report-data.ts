@@ -14,6 +14,8 @@ export interface ReportData {
   readonly compute: { readonly device: Device; readonly threads: number };
   readonly size?: SizeData;
   readonly coverage?: CoverageData;
+  /** What users of the model should know about how it was quantized, in sentences. */
+  readonly notices?: readonly string[];
   readonly samples?: SampleSheet;
   /** Latent SQNR of each timestep, one series per column of the scores. */
   readonly timestepSqnr?: readonly TimestepSeries[];

@@ -1,5 +1,6 @@
-import { type Attribute, attribute } from '../../models/onnx/graph.js';
+import { type Attribute, attribute, DATA_TYPE } from '../../models/onnx/graph.js';
 import type { NodeEmitter } from '../../models/onnx/node-emitter.js';
+import { type Float32Tensor, tensor } from '../../models/tensors/tensor.js';
 import type { ActivationQuantizer } from '../activation-quantizers.js';
 import type { ActivationParameters } from '../quantized-parameters.js';
 import { clampToGrid, containerType, quantizeDequantize } from './quantize-dequantize.js';
@@ -39,7 +40,7 @@ export function spreadQdq(
     return emitter.emit('Expand', [shaped, emitter.int64s([...layout.repeated, ...lift])]);
   };
   const scales = pick(emitter.constant(scale, 'scales'), 'scale');
-  const zero = symmetric ? null : pick(emitter.constant(zeroPoint, 'zeros'), 'zero');
+  const zero = symmetric ? null : pick(floatFromBytes(zeroPoint, emitter), 'zero');
   const type = { to: attribute.int(containerType(bits, false)) };
   const zeroCodes = zero === null ? null : emitter.emit('Cast', [zero], type, 'zero-code');
   const shape = emitter.emit('Shape', [quantizer.value]);
@@ -51,4 +52,10 @@ export function spreadQdq(
   };
   const grid = { scale: scales, zeroPoint: zeroCodes, spread: block };
   return emitter.emit('Reshape', [quantizeDequantize(clamped, grid, emitter, bits), shape], {}, 'restored');
+}
+
+/** Whole numbers 0 … 255, stored in a byte each. */
+function floatFromBytes({ dims, data }: Float32Tensor, emitter: NodeEmitter): string {
+  const bytes = emitter.constant(tensor('uint8', dims, Uint8Array.from(data)), 'zeros');
+  return emitter.emit('Cast', [bytes], { to: attribute.int(DATA_TYPE.float32) });
 }
