@@ -82,11 +82,11 @@ async function scan(options: SensitivityOptions, context: StageContext): Promise
   return scanSensitivity({
     ...options,
     ...(resume === undefined ? {} : { resume }),
-    onProgress: async ({ done, total, note, state }) => {
+    onProgress: async ({ done, total, note, isWaveEnd, state }) => {
       context.progress({ done, total, unit: 'measurements', note, ...(resumedAt === undefined ? {} : { resumedAt }) });
       resumedAt = undefined;
       await context.breathe();
-      if (!pace.isDue(performance.now())) return;
+      if (!isWaveEnd && !pace.isDue(performance.now())) return;
       await context.checkpoint.save(new TextEncoder().encode(JSON.stringify(state())));
       pace.saved(performance.now());
     },

@@ -44,6 +44,8 @@ export interface ScanProgress {
   readonly done: number;
   readonly total: number;
   readonly note: string;
+  /** Whether a session's work is done: worth a checkpoint whatever the time. */
+  readonly isWaveEnd: boolean;
   /** What has been measured; makes it on demand. */
   readonly state: () => ScanState;
 }
@@ -119,6 +121,7 @@ class SensitivityScan {
       }
     }
     await runnable.release();
+    await this.report(`${bits} bits done`, true);
   }
 
   private kindsOf({ weight }: PlannedLayer): readonly ('weights' | 'activations')[] {
@@ -144,7 +147,7 @@ class SensitivityScan {
       const share = (sums.get(error) ?? 0) / (sums.get(energy) ?? 1);
       this.own.set(key(layer), Number.isFinite(share) ? Math.sqrt(share) : 0);
     }
-    await this.report(`the layers' own errors, ${label === 'plan' ? 'as planned' : `${label} bits`}`);
+    await this.report(`the layers' own errors, ${label === 'plan' ? 'as planned' : `${label} bits`}`, true);
     return parameters;
   }
 
@@ -178,13 +181,14 @@ class SensitivityScan {
     return { denoiser, branches: branchCount(calibration), guidance, stepWeights: calibration.stepWeights };
   }
 
-  private async report(note: string): Promise<void> {
+  private async report(note: string, isWaveEnd = false): Promise<void> {
     const perWave = this.layers.reduce((sum, layer) => sum + this.kindsOf(layer).length, 0) + 1;
     const ownWaves = new Set([...this.own.keys()].map((key) => key.split('/')[0])).size;
     await this.options.onProgress?.({
       done: this.network.size + ownWaves,
       total: 1 + this.waves.length * perWave,
       note,
+      isWaveEnd,
       state: () => ({ network: Object.fromEntries(this.network), own: Object.fromEntries(this.own) }),
     });
   }
