@@ -1,13 +1,17 @@
+import { createCaptureBlocks } from './capture-blocks.js';
 import { createChooseLayerBits } from './choose-layer-bits.js';
 import { createConvertPipeline } from './convert-pipeline.js';
 import { createCorrectParameters } from './correct-parameters.js';
 import type { ActivityFactories } from './create-activities.js';
+import { createCutBlocks } from './cut-blocks.js';
 import { createEvaluatePipeline } from './evaluate-pipeline.js';
 import { createFinetuneParameters } from './finetune-parameters.js';
 import { createImportPipeline } from './import-pipeline.js';
 import { createMeasureSensitivity } from './measure-sensitivity.js';
+import { createMergeBlocks } from './merge-blocks.js';
 import { createObserveActivations } from './observe-activations.js';
 import { createPlanQuantization } from './plan-quantization.js';
+import { createReconstructBlock } from './reconstruct-block.js';
 import { createRenderReport } from './render-report.js';
 import { createRoundWeights } from './round-weights.js';
 import { createSampleTrajectories } from './sample-trajectories.js';
@@ -24,6 +28,10 @@ export const ACTIVITY_FACTORIES: ActivityFactories = {
   chooseLayerBits: createChooseLayerBits,
   roundWeights: createRoundWeights,
   correctParameters: createCorrectParameters,
+  cutBlocks: createCutBlocks,
+  captureBlocks: createCaptureBlocks,
+  reconstructBlock: createReconstructBlock,
+  mergeBlocks: createMergeBlocks,
   finetuneParameters: createFinetuneParameters,
   convertPipeline: createConvertPipeline,
   evaluatePipeline: createEvaluatePipeline,

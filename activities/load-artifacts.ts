@@ -7,12 +7,17 @@ import { readSafetensors } from '../models/tensors/safetensors.js';
 import { type CalibrationSet, calibrationFromTensors } from '../quantization/calibration/calibration-set.js';
 import type { QuantizationPlan } from '../quantization/layer-plan.js';
 import { parametersFromTensors, type QuantizedParameters } from '../quantization/quantized-parameters.js';
+import type { Block } from '../quantization/rounding/reconstruction/cut-blocks.js';
 import type { LocalStore } from './store/local-store.js';
 
 /** Artifacts are made by the stages of this version only (their keys hold it), so what is loaded is not parsed again. */
 
 export async function loadPlan(store: LocalStore, ref: ArtifactRef): Promise<QuantizationPlan> {
   return (await store.getJson(ref)) as QuantizationPlan;
+}
+
+export async function loadBlocks(store: LocalStore, ref: ArtifactRef): Promise<readonly Block[]> {
+  return (await store.getJson(ref)) as readonly Block[];
 }
 
 export async function loadPrompts(store: LocalStore, ref: ArtifactRef): Promise<PromptSets> {

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { type ArtifactRef, artifactRefSchema } from './artifact.js';
 import { type LayerRole, recipeSchema } from './recipe.js';
+import type { ReconstructionActivities } from './reconstruction-activities.js';
 import { computeSchema, runSpecSchema, type StageOutcome } from './stages.js';
 
 /**
@@ -181,7 +182,7 @@ export interface RenderReportResult extends StageOutcome {
 }
 
 /** The activities by name; `Activities[name]` is what the workflow proxies. */
-export interface Activities {
+export interface Activities extends ReconstructionActivities {
   importPipeline(input: z.input<typeof importPipelineInputSchema>): Promise<ImportPipelineResult>;
   planQuantization(input: z.input<typeof planQuantizationInputSchema>): Promise<PlanQuantizationResult>;
   sampleTrajectories(input: z.input<typeof sampleTrajectoriesInputSchema>): Promise<SampleTrajectoriesResult>;

@@ -10,6 +10,9 @@ export const ARTIFACT_KINDS = [
   'stats', // safetensors: ActivationStats
   'sensitivity', // JSON: what each layer does to the network alone
   'parameters', // safetensors: QuantizedParameters (rounded or tuned)
+  'blocks', // JSON: Block[] of a planned graph
+  'block-data', // safetensors: what enters and leaves a block, float16 where that can hold it
+  'trained-block', // safetensors: what a block's reconstruction learned
   'features', // safetensors
   'images', // safetensors: uint8 NHWC
   'scores', // JSON

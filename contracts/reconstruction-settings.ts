@@ -13,7 +13,7 @@ export const reconstructionSettingsSchema = z
       .max(100_000)
       .default(256)
       .describe('calls of the denoiser, spread over timesteps and prompts, whose block inputs and outputs are kept'),
-    learningRateRounding: z.number().positive().default(0.02),
+    learningRateRounding: z.number().positive().default(0.1),
     learningRateScales: z
       .number()
       .positive()

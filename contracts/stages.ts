@@ -13,6 +13,7 @@ export const STAGES = [
   'mixed-precision',
   'round',
   'correct',
+  'reconstruct',
   'finetune',
   'convert',
   'evaluate',

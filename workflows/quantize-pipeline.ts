@@ -16,6 +16,7 @@ import { gateRefusal, gateText, gateVerdict } from '../contracts/sensitivity-gat
 import { type RunSpec, runSpecSchema, type StageOutcome } from '../contracts/stages.js';
 import { runDetails } from './details.js';
 import { ACTIVITY_RETRY, HEARTBEAT_TIMEOUT, START_TO_CLOSE_TIMEOUT } from './policies.js';
+import { reconstructBlocks } from './reconstruct-blocks.js';
 import { pendingRows, type StageId } from './run-state.js';
 
 export const progressQuery = defineQuery<RunProgress>(PROGRESS_QUERY);
@@ -71,7 +72,8 @@ class QuantizeRun {
     const plan = this.has('sensitivity') ? await this.scan(scanning) : planned.plan;
     const rounded = await this.stage('round', 'cpu', 'roundWeights', { graph, plan, stats, recipe });
     const parts = { pipeline, prompts, graph, plan, calibration };
-    const start = this.has('correct') ? await this.correct(parts, rounded.parameters) : rounded.parameters;
+    const corrected = this.has('correct') ? await this.correct(parts, rounded.parameters) : rounded.parameters;
+    const start = this.has('reconstruct') ? await this.reconstruct(parts, corrected) : corrected;
     await this.evaluate('evaluate-floor', parts, null, 'noise floor (float, other seeds)');
     if (this.has('convert-before')) await this.evaluateBefore(parts, start);
     const parameters = this.has('finetune') ? await this.finetune(parts, start) : start;
@@ -117,6 +119,25 @@ class QuantizeRun {
     return corrected.parameters;
   }
 
+  /** Many activities, one row: it says how many blocks are done. */
+  private async reconstruct(parts: Parts, parameters: ArtifactRef): Promise<ArtifactRef> {
+    const { recipe, compute } = this.spec;
+    const { pipeline, graph, plan, calibration } = parts;
+    this.setRow('reconstruct', { state: 'running' });
+    const calls = {
+      cutBlocks: summarized(this.cpu.cutBlocks, () => 'cut the denoiser into blocks'),
+      captureBlocks: summarized(this.gpu.captureBlocks, ({ from, to }) => `inputs of blocks ${from + 1} to ${to}`),
+      reconstructBlock: summarized(this.gpu.reconstructBlock, ({ block }) => `reconstruct block ${block + 1}`),
+      mergeBlocks: summarized(this.cpu.mergeBlocks, ({ trained }) => `merge ${trained.length} blocks`),
+    };
+    const input = { pipeline, graph, plan, calibration, parameters, recipe, compute };
+    const outcome = await reconstructBlocks(calls, input, (done, total) =>
+      this.setRow('reconstruct', { state: 'running', summary: `${done} of ${total} blocks` }),
+    );
+    this.keepOutcome('reconstruct', outcome);
+    return outcome.parameters;
+  }
+
   private async finetune(parts: Parts, parameters: ArtifactRef): Promise<ArtifactRef> {
     const { graph, plan, calibration } = parts;
     const { recipe, compute } = this.spec;
@@ -156,13 +177,17 @@ class QuantizeRun {
     const result = (await activity.executeWithOptions({ summary: title.slice(0, 200) }, [input])) as Awaited<
       ReturnType<Activities[Name]>
     >;
+    this.keepOutcome(id, result);
+    return result;
+  }
+
+  private keepOutcome(id: StageId, result: StageOutcome): void {
     this.keepArtifacts(id, result);
     this.setRow(id, {
       state: result.reused ? 'reused' : 'done',
       summary: result.summary.slice(0, 200),
       seconds: result.seconds,
     });
-    return result;
   }
 
   private keepArtifacts(id: StageId, result: StageOutcome): void {
@@ -210,6 +235,15 @@ interface Parts {
 
 interface SummarizedActivity {
   executeWithOptions(options: { summary: string }, args: unknown[]): Promise<unknown>;
+}
+
+/** An activity that is called with what the UI shows beside it. */
+function summarized<Input, Result>(
+  activity: (input: Input) => Promise<Result>,
+  summaryOf: (input: Input) => string,
+): (input: Input) => Promise<Result> {
+  const shown = activity as unknown as SummarizedActivity;
+  return async (input) => (await shown.executeWithOptions({ summary: summaryOf(input) }, [input])) as Result;
 }
 
 function activitiesOn(taskQueue: string) {

@@ -34,6 +34,7 @@ export function plannedStages(spec: RunSpec): PlannedStage[] {
     choosesBits && { id: 'mixed-precision', stage: 'mixed-precision', title: "choose every layer's bits" },
     { id: 'round', stage: 'round', title: `round weights to ${weights} codes` },
     asksForCorrections(recipe) && { id: 'correct', stage: 'correct', title: correctTitle(recipe) },
+    recipe.reconstruction.enabled && { id: 'reconstruct', stage: 'reconstruct', title: reconstructTitle(recipe) },
     { id: 'evaluate-floor', stage: 'evaluate', title: 'evaluate the noise floor: float, other seeds' },
     comparesBefore && { id: 'convert-before', stage: 'convert', title: 'convert the unfinetuned pipeline' },
     comparesBefore && { id: 'evaluate-before', stage: 'evaluate', title: 'evaluate before finetuning' },
@@ -53,6 +54,10 @@ function sensitivityTitle({ sensitivity }: RunSpec['recipe']): string {
   return sensitivity.bits.length === 0
     ? "measure the layers' own errors"
     : `scan layers one by one at ${sensitivity.bits.join(', ')} bits`;
+}
+
+function reconstructTitle({ reconstruction }: RunSpec['recipe']): string {
+  return `reconstruct block by block, ${reconstruction.steps} steps each`;
 }
 
 function finetuneTitle(phases: number): string {

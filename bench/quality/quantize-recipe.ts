@@ -1,10 +1,12 @@
 import { loadPlan } from '../../activities/load-artifacts.js';
+import { oneAtATime } from '../../activities/one-at-a-time.js';
 import type { ConvertPipelineResult, FinetuneParametersResult } from '../../contracts/activities.js';
 import type { ArtifactRef } from '../../contracts/artifact.js';
 import { NibbleflowError } from '../../contracts/errors.js';
 import { asksForCorrections } from '../../contracts/recipe.js';
 import { gateRefusal } from '../../contracts/sensitivity-gate.js';
 import type { RunSpec } from '../../contracts/stages.js';
+import { reconstructBlocks } from '../../workflows/reconstruct-blocks.js';
 import { macsAtFourBits } from './protocol-scores.js';
 import { type TotalCost, totalCost } from './stage-costs.js';
 import { type BenchStage, StageRun, type StageRunOptions } from './stage-run.js';
@@ -56,7 +58,12 @@ export async function quantizeRecipe(options: QuantizeOptions): Promise<Quantize
   const corrected = asksForCorrections(recipe)
     ? await run.stage('correct', () => activities.correctParameters({ ...training, parameters }))
     : null;
-  const start = (corrected ?? rounded).parameters;
+  const unlearned = (corrected ?? rounded).parameters;
+  const calls = { ...activities, reconstructBlock: oneAtATime(activities.reconstructBlock) };
+  const reconstructed = recipe.reconstruction.enabled
+    ? await run.stage('reconstruct', () => reconstructBlocks(calls, { ...training, pipeline, parameters: unlearned }))
+    : null;
+  const start = reconstructed?.parameters ?? unlearned;
   const finetunes = recipe.finetuning.enabled && recipe.finetuning.phases.length > 0 && !options.beforeOnly;
   const before = finetunes ? await convert(BEFORE, start) : null;
   const tuned = finetunes

@@ -44,13 +44,42 @@ export interface Safetensors {
 export function readSafetensors(bytes: Uint8Array): Safetensors {
   const { header, data } = splitHeader(bytes);
   const tensors = new Map<string, Tensor>();
-  let metadata: Record<string, string> = {};
   for (const [name, entry] of Object.entries(header)) {
-    if (name === '__metadata__')
-      metadata = Object.fromEntries(Object.entries(entry ?? {}).map(([k, v]) => [k, String(v)]));
-    else tensors.set(name, readEntry(name, entry, data));
+    if (name !== '__metadata__') tensors.set(name, readEntry(name, entry, data));
   }
-  return { tensors, metadata };
+  return { tensors, metadata: metadataOf(header) };
+}
+
+function metadataOf(header: Readonly<Record<string, unknown>>): Record<string, string> {
+  return Object.fromEntries(Object.entries(header.__metadata__ ?? {}).map(([key, value]) => [key, String(value)]));
+}
+
+/** Where a tensor lies in a file: bytes [start, end) from its beginning. */
+export interface SafetensorsEntry {
+  readonly type: ElementType;
+  readonly dims: readonly number[];
+  readonly start: number;
+  readonly end: number;
+}
+
+/**
+ * What a file holds and where, without its data. `read` gives the bytes [start, end) of the file.
+ * @throws NibbleflowError InvalidInput for a header that is truncated or broken.
+ */
+export async function readSafetensorsHeader(
+  read: (start: number, end: number) => Promise<Uint8Array>,
+): Promise<{ entries: Map<string, SafetensorsEntry>; metadata: Record<string, string> }> {
+  const head = await read(0, 8);
+  if (head.byteLength < 8) throw invalidFile('is too short');
+  const length = Number(new DataView(head.buffer, head.byteOffset, 8).getBigUint64(0, true));
+  const { header } = splitHeader(await read(0, 8 + length));
+  const entries = new Map<string, SafetensorsEntry>();
+  for (const [name, entry] of Object.entries(header)) {
+    if (name === '__metadata__') continue;
+    const { type, shape, start, end } = checkedEntry(name, entry);
+    entries.set(name, { type, dims: shape, start: 8 + length + start, end: 8 + length + end });
+  }
+  return { entries, metadata: metadataOf(header) };
 }
 
 /**
@@ -118,6 +147,16 @@ function splitHeader(bytes: Uint8Array): { header: Record<string, unknown>; data
 }
 
 function readEntry(name: string, entry: unknown, data: Uint8Array): Tensor {
+  const { type, shape, start, end } = checkedEntry(name, entry);
+  if (end > data.byteLength) throw invalidFile(`is truncated or broken at tensor "${name}"`);
+  return tensor(type, shape, dataFromBytes(type, data.subarray(start, end)));
+}
+
+/** An entry of the header; `start` and `end` count from the end of the header. */
+function checkedEntry(
+  name: string,
+  entry: unknown,
+): { type: ElementType; shape: readonly number[]; start: number; end: number } {
   const {
     dtype,
     shape,
@@ -129,10 +168,10 @@ function readEntry(name: string, entry: unknown, data: Uint8Array): Tensor {
     throw invalidFile(`has a broken entry for tensor "${name}"`);
   }
   const [start = 0, end = 0] = offsets;
-  if (end - start !== elementCount(shape) * elementSizeBytes(type) || end > data.byteLength) {
+  if (end - start !== elementCount(shape) * elementSizeBytes(type)) {
     throw invalidFile(`is truncated or broken at tensor "${name}"`);
   }
-  return tensor(type, shape, dataFromBytes(type, data.subarray(start, end)));
+  return { type, shape, start, end };
 }
 
 function isByteNumbers(value: unknown): value is number[] {

@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { ACTIVITY_FACTORIES } from '../../activities/activity-factories.js';
 import { createActivities } from '../../activities/create-activities.js';
 import { EnginePool } from '../../activities/engine-pool.js';
+import { oneAtATime } from '../../activities/one-at-a-time.js';
 import type { StageHost } from '../../activities/stage-frame.js';
 import { digestFolder } from '../../activities/store/folder-digest.js';
 import { LocalStore } from '../../activities/store/local-store.js';
@@ -13,6 +14,7 @@ import type { ArtifactRef } from '../../contracts/artifact.js';
 import { asksForCorrections, type RecipeInput, recipeSchema } from '../../contracts/recipe.js';
 import type { RunSpec, StageOutcome } from '../../contracts/stages.js';
 import { FAILURE_POLICIES } from '../../workflows/policies.js';
+import { reconstructBlocks } from '../../workflows/reconstruct-blocks.js';
 
 /** The activities on a store of their own, run without Temporal: the frame's host is a stand-in, everything else is real. */
 export class Bench {
@@ -116,13 +118,24 @@ export async function runChain(
   const corrected = asksForCorrections(recipe)
     ? await stage('correct', () => activities.correctParameters(correcting))
     : rounded;
+  const start = recipe.reconstruction.enabled
+    ? await stage('reconstruct', () =>
+        reconstructBlocks(
+          { ...activities, reconstructBlock: oneAtATime(activities.reconstructBlock) },
+          {
+            ...{ pipeline, graph, plan, calibration, recipe, compute },
+            parameters: corrected.parameters,
+          },
+        ),
+      )
+    : corrected;
   const evaluate = (id: string, label: string, candidate: ArtifactRef | null) =>
     stage(id, () => activities.evaluatePipeline({ reference: pipeline, candidate, label, prompts, recipe, compute }));
   await evaluate('evaluate-floor', 'noise floor', null);
-  const finetuning = { graph, plan, calibration, parameters: corrected.parameters, recipe, compute };
+  const finetuning = { graph, plan, calibration, parameters: start.parameters, recipe, compute };
   const tuned = recipe.finetuning.enabled
     ? await stage('finetune', () => activities.finetuneParameters(finetuning))
-    : { parameters: corrected.parameters, validation: null, training: null };
+    : { parameters: start.parameters, validation: null, training: null };
   const shipped = await stage('convert', () =>
     activities.convertPipeline({ pipeline, graph, plan, parameters: tuned.parameters, recipe }),
   );
