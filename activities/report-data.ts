@@ -17,6 +17,7 @@ import type { CurvePoint } from '../quantization/finetuning/finetuning-state.js'
 import { loadPlan, loadPrompts } from './load-artifacts.js';
 import { packageVersion } from './package-file.js';
 import { sampleSheet } from './sample-sheet.js';
+import { sensitivityData } from './sensitivity-data.js';
 import type { LocalStore } from './store/local-store.js';
 import { loadPipeline } from './stored-pipeline.js';
 
@@ -60,6 +61,13 @@ export async function reportData(
     timestepSqnr: timestepSeries(evaluations),
     layers: layerRows(plan, errors),
     layerTimesteps: shipped?.layerTimesteps ?? undefined,
+    sensitivity: await sensitivityData({
+      store,
+      artifacts,
+      plan,
+      recipe: spec.recipe,
+      choice: summary.stages.find(({ id }) => id === 'mixed-precision')?.summary ?? null,
+    }),
     finetuning: await finetuningOf(store, artifacts, summary),
     stages: summary.stages.filter(({ state }) => state === 'done' || state === 'reused').map(stageOf),
     environment: environmentOf(facts),

@@ -4,7 +4,7 @@ import { durationText } from './progress-line.js';
 
 /** The plan for people: a line per layer, then coverage, sizes and the estimate. */
 export function planText(plan: QuantizationPlan, estimate: RunEstimate): string {
-  const rows = plan.layers.map((layer) => [layer.name, layer.role, scheme(layer)] as const);
+  const rows = plan.layers.map((layer) => [layer.name, layer.role, schemeAndReason(layer)] as const);
   const widths = [0, 1].map((column) => Math.max(...rows.map((row) => row[column as 0 | 1].length)));
   const lines = rows.map(
     ([name, role, text]) => `${name.padEnd(widths[0] ?? 0)}  ${role.padEnd(widths[1] ?? 0)}  ${text}`,
@@ -22,6 +22,10 @@ export function planText(plan: QuantizationPlan, estimate: RunEstimate): string 
       : `Memory     ${estimate.memoryBytes.map(megabytes).join(' to ')}`,
     ...(plan.notices ?? []).map((notice) => `Note       ${notice}`),
   ].join('\n');
+}
+
+function schemeAndReason(layer: PlannedLayer): string {
+  return layer.reason === undefined ? scheme(layer) : `${scheme(layer)} · ${layer.reason}`;
 }
 
 function scheme(layer: PlannedLayer): string {

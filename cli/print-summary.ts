@@ -12,6 +12,7 @@ export function summaryText(summary: RunSummary, uiUrl: string | null): string {
       `Denoiser   ${megabytes(summary.floatDenoiserBytes)} → ${megabytes(summary.denoiserBytes)} (${ratio.toFixed(1)}× smaller)`,
     );
   }
+  if (summary.gate) lines.push(`Layers     ${summary.gate.text}`);
   if (summary.validation !== null) {
     const { before, after } = summary.validation;
     lines.push(`Finetuning validation error ${before.toPrecision(3)} → ${after.toPrecision(3)} on held-back prompts`);

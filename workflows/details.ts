@@ -10,6 +10,7 @@ export function runDetails(summary: RunSummary): string {
     '| | stage | result | time |',
     '|---|---|---|---|',
     ...summary.stages.map(stageLine),
+    ...(summary.gate ? ['', cell(summary.gate.text)] : []),
     ...scoreTable(summary),
   ].join('\n');
 }

@@ -16,6 +16,7 @@ export function layerRows(plan: QuantizationPlan, errors: ReadonlyMap<string, nu
       macs: layer.macs,
       error: errors.get(layer.name) ?? null,
       skipped: layer.skipped,
+      ...(layer.reason === undefined ? {} : { reason: layer.reason }),
     };
   });
 }

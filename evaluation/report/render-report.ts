@@ -5,8 +5,10 @@ import { kernelNote } from './kernel-note.js';
 import type { Fact, ReportData, RunLink, StageRow } from './report-data.js';
 import { REPORT_STYLE } from './report-style.js';
 import { finetuningChart, heatMapSection, layerBars, layerTable, timestepChart } from './section-errors.js';
+
 import { sampleSection } from './section-samples.js';
 import { keyFigures, scoreSection, sizeSection } from './section-scores.js';
+import { sensitivitySection } from './section-sensitivity.js';
 import { verdict } from './verdict.js';
 
 /** Loads nothing from anywhere: only inline style and inline pictures are allowed, whatever the data hold. */
@@ -40,6 +42,7 @@ ${scoreSection(data.scores)}
 ${data.samples && sampleSection(data.samples, data.scheme)}
 ${sizeSection(data)}
 ${errorSection(data)}
+${data.sensitivity && sensitivitySection(data.sensitivity)}
 ${data.layers && layerTable(data.layers)}
 ${data.stages && stageSection(data.stages)}
 <h2>Which kernels ran</h2>

@@ -21,6 +21,7 @@ export interface ReportData {
   readonly timestepSqnr?: readonly TimestepSeries[];
   readonly layers?: readonly LayerRow[];
   readonly layerTimesteps?: LayerTimestepErrors;
+  readonly sensitivity?: SensitivityData;
   readonly finetuning?: FinetuningData;
   readonly stages?: readonly StageRow[];
   readonly environment?: readonly Fact[];
@@ -135,6 +136,34 @@ export interface LayerRow {
   readonly error: number | null;
   /** Why it stayed float; null when quantized. */
   readonly skipped: string | null;
+  /** Why it has these bits, when a search chose them. */
+  readonly reason?: string;
+}
+
+/** What layers do to the network when each is quantized alone. */
+export interface SensitivityData {
+  /** What the layers' own errors say about the run, in one line. */
+  readonly gate: string;
+  /** Scanned bits, increasing; the rows are at the lowest. Empty: only the own errors were measured. */
+  readonly bits: readonly number[];
+  /** Calls of the denoiser behind every number. */
+  readonly items: number;
+  readonly layers: readonly LayerSensitivityRow[];
+  /** How bits were chosen, in one line; null when they were not. */
+  readonly choice: string | null;
+}
+
+export interface LayerSensitivityRow {
+  readonly name: string;
+  readonly macsShare: number;
+  /** Error of the network's output with only the weights, or only the inputs, at the lowest scanned bits. */
+  readonly weights: number | null;
+  readonly activations: number;
+  /** Relative L2 error of the layer's own output at the planned bits. */
+  readonly ownError: number;
+  /** The bits that it got, e.g. `4 × 4`. */
+  readonly bits: string;
+  readonly reason: string;
 }
 
 export interface LayerTimestepErrors {

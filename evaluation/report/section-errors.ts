@@ -85,7 +85,7 @@ export function layerTable(layers: readonly LayerRow[]): Html {
       layer,
     ) => html`<tr${layer.skipped !== null && html` class="skipped"`}><th scope="row">${breakable(layer.name)}</th><td class="text">${layer.role}</td><td class="text">${
       layer.op
-    }</td><td>${bits(layer)}</td><td class="text">${layer.skipped === null ? layer.scheme : `stays float: ${layer.skipped}`}</td><td>${shortCount(
+    }</td><td>${bits(layer)}</td><td class="text">${schemeCell(layer)}</td><td>${shortCount(
       layer.parameters,
     )}</td><td>${shortCount(layer.macs)}</td><td>${significant(layer.error)}</td></tr>
 `,
@@ -94,6 +94,12 @@ export function layerTable(layers: readonly LayerRow[]): Html {
 <p>${layers.length} layers, ${quantized} quantized.</p>
 <div class="scroll"><table class="layers"><thead><tr><th scope="col">Layer</th><th scope="col" class="text">Role</th><th scope="col" class="text">Op</th><th scope="col">Bits</th><th scope="col" class="text">Scheme</th><th scope="col">Weights</th><th scope="col">MACs</th><th scope="col">Error</th></tr></thead><tbody>
 ${rows}</tbody></table></div>`;
+}
+
+/** The scheme with the reason for its bits, or why it stayed float. */
+function schemeCell({ skipped, scheme, reason }: LayerRow): Html {
+  if (skipped !== null) return html`stays float: ${skipped}`;
+  return html`${scheme}${reason !== undefined && html`<br><span class="hint">${reason}</span>`}`;
 }
 
 /** A dotted name that may be broken behind its dots. */

@@ -52,6 +52,7 @@ function keyOf(input: Record<string, unknown>): unknown {
 
 const coverage = { layers: 1, parameters: 1, macs: 1 };
 const plannedSummary = { layers: 2, quantizedLayers: 2, skippedLayers: 0, coverage, floatBytes: 8, estimatedBytes: 1 };
+const chosenSummary = { ...plannedSummary, estimatedBytes: 2 };
 const scores = {
   psnrDb: 20,
   ssim: 0.9,
@@ -66,6 +67,8 @@ const factories = {
   sampleTrajectories: body('sample', { calibration: 'calibration' }, () => ({})),
   transformGraph: body('transform', { graph: 'graph' }, () => ({})),
   observeActivations: body('observe', { stats: 'stats' }, () => ({})),
+  measureSensitivity: body('sensitivity', { sensitivity: 'sensitivity' }, () => ({ medianError: 0.3 })),
+  chooseLayerBits: body('mixed-precision', { plan: 'plan' }, () => ({ plannedSummary: chosenSummary })),
   roundWeights: body('round', { parameters: 'parameters' }, () => ({})),
   finetuneParameters: body('finetune', { parameters: 'parameters' }, () => ({
     validation: { before: 2, after: 1 },
@@ -183,6 +186,36 @@ describe('the quantize workflow', () => {
     expect(summary.validation).toBeNull();
   });
 
+  it('scans before rounding, goes on with the plan whose bits were chosen, and says what its gate found', async () => {
+    order.length = 0;
+    const sensitivity = { enabled: true, bits: [4, 8] };
+    const change = { finetuning: { enabled: false }, sensitivity, mixedPrecision: { method: 'greedy' } };
+    const handle = await start(spec('scanned', change), 'quantize/tiny/scanned/1');
+    const summary = (await handle.result()) as RunSummary;
+    expect(order.slice(4, 8)).toEqual(['observe', 'sensitivity', 'mixed-precision', 'round']);
+    expect(summary.gate).toMatchObject({ medianError: 0.3, verdict: 'doomed' });
+    expect(summary.plan).toEqual(chosenSummary);
+    const { events } = await handle.fetchHistory();
+    const rounding = events
+      ?.map((event) => event.activityTaskScheduledEventAttributes)
+      .find((attributes) => attributes?.activityType?.name === 'roundWeights');
+    const input = Buffer.from(rounding?.input?.payloads?.[0]?.data ?? []).toString('utf8');
+    expect(input).toContain(summary.artifacts['mixed-precision.plan']?.digest);
+    const metadata = await handle.query<{ currentDetails: string }>('__temporal_workflow_metadata');
+    expect(metadata.currentDetails).toContain('median layer error 0.300');
+  });
+
+  it('refuses a doomed run before it spends its time when the recipe says so', async () => {
+    order.length = 0;
+    const change = { sensitivity: { enabled: true, bits: [], gate: { stop: true } } };
+    const error = await (await start(spec('doomed', change), 'quantize/tiny/doomed/1'))
+      .result()
+      .catch((caught: unknown) => caught);
+    expect(runEndOf(error)).toMatchObject({ state: 'failed', kind: 'InvalidRecipe' });
+    expect(runEndOf(error)).toMatchObject({ message: expect.stringContaining('median layer error 0.300') });
+    expect(order.at(-1)).toBe('sensitivity');
+  });
+
   it('fails at once with InvalidRecipe when somebody starts it with nonsense', async () => {
     const handle = await start({ ...spec('bad'), recipe: { weights: { bits: 99 } } }, 'quantize/tiny/bad/1');
     const error = await handle.result().catch((caught: unknown) => caught);
@@ -283,7 +316,7 @@ describe('the quantize workflow', () => {
   });
 
   it('is deterministic: histories of whole, retried, failed and cancelled runs replay without a difference', async () => {
-    const ids = ['whole', 'crash', 'nan', 'cancelled'].map((name) => `quantize/tiny/${name}/1`);
+    const ids = ['whole', 'scanned', 'crash', 'nan', 'cancelled'].map((name) => `quantize/tiny/${name}/1`);
     for (const workflowId of ids) {
       const history = await server.client.workflow.getHandle(workflowId).fetchHistory();
       expect(history.events?.length).toBeGreaterThan(10);
