@@ -233,7 +233,8 @@ export const LAYOUT_RULES: Readonly<Record<string, OperatorRule>> = {
   },
   Tile: { inputs: [0], vjp: tiled },
   Trilu: { inputs: [0], vjp: triangle },
-  Resize: { inputs: [0], vjp: resized, refuses: refusesResize },
+  /** Scales and sizes are shapes. */
+  Resize: { inputs: [0], flatInputs: [1, 2, 3], vjp: resized, refuses: refusesResize },
   DepthToSpace: { inputs: [0], vjp: depthToSpace },
   SpaceToDepth: {
     inputs: [0],
