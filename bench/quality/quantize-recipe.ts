@@ -8,7 +8,7 @@ import { gateRefusal } from '../../contracts/sensitivity-gate.js';
 import type { RunSpec } from '../../contracts/stages.js';
 import { reconstructBlocks } from '../../workflows/reconstruct-blocks.js';
 import { macsAtFourBits } from './protocol-scores.js';
-import { type TotalCost, totalCost } from './stage-costs.js';
+import { type Cost, totalCost } from './stage-costs.js';
 import { type BenchStage, StageRun, type StageRunOptions } from './stage-run.js';
 
 export interface QuantizeOptions extends StageRunOptions {
@@ -28,7 +28,7 @@ export interface QuantizedRecipe {
   readonly floatBranchMacs: number | null;
   readonly stages: readonly BenchStage[];
   /** Of all stages that lead to `shipped`. */
-  readonly cost: TotalCost;
+  readonly cost: Cost;
 }
 
 /** Only made to be compared with. */
@@ -40,6 +40,41 @@ export async function quantizeRecipe(options: QuantizeOptions): Promise<Quantize
   const { recipe, compute } = spec;
   const run = new StageRun(options);
   const { activities, stages } = run;
+  const { pipeline, rounded, ...parts } = await roundedParameters(run, spec);
+  const { graph, plan } = parts;
+  const convert = (id: string, parameters: ArtifactRef) =>
+    run.stage(id, () => activities.convertPipeline({ pipeline, graph, plan, parameters, recipe }));
+  const training = { ...parts, recipe, compute };
+  const corrected = asksForCorrections(recipe)
+    ? await run.stage('correct', () => activities.correctParameters({ ...training, parameters: rounded }))
+    : null;
+  const unlearned = corrected?.parameters ?? rounded;
+  const calls = { ...activities, reconstructBlock: oneAtATime(activities.reconstructBlock) };
+  const reconstructed = recipe.reconstruction.enabled
+    ? await run.stage('reconstruct', () => reconstructBlocks(calls, { ...training, pipeline, parameters: unlearned }))
+    : null;
+  const start = reconstructed?.parameters ?? unlearned;
+  const finetunes = recipe.finetuning.enabled && recipe.finetuning.phases.length > 0 && !options.beforeOnly;
+  const before = finetunes ? await convert(BEFORE, start) : null;
+  const tuned = finetunes
+    ? await run.stage('finetune', () => activities.finetuneParameters({ ...training, parameters: start }))
+    : null;
+  return {
+    reference: pipeline,
+    before,
+    shipped: await convert('convert', tuned?.parameters ?? start),
+    finetuning: tuned === null ? null : { validation: tuned.validation, training: tuned.training, steps: tuned.steps },
+    macsAtFourBits: macsAtFourBits((await loadPlan(store, plan)).layers),
+    floatBranchMacs: corrected?.branches?.macs ?? null,
+    stages,
+    cost: totalCost(stages.filter(({ id }) => id !== BEFORE).map(({ cost }) => cost)),
+  };
+}
+
+/** Everything up to the nearest codes, with the bits that were chosen. */
+async function roundedParameters(run: StageRun, spec: RunSpec) {
+  const { activities } = run;
+  const { recipe, compute } = spec;
   const { pipeline, prompts } = await run.stage('import', () => activities.importPipeline({ spec }));
   const planned = await run.stage('plan', () => activities.planQuantization({ pipeline, prompts, recipe }));
   const { calibration } = await run.stage('sample', () =>
@@ -51,35 +86,7 @@ export async function quantizeRecipe(options: QuantizeOptions): Promise<Quantize
   );
   const plan = await planAfterScan(run, spec, { pipeline, graph, plan: planned.plan, stats, calibration });
   const rounded = await run.stage('round', () => activities.roundWeights({ graph, plan, stats, recipe }));
-  const convert = (id: string, parameters: ArtifactRef) =>
-    run.stage(id, () => activities.convertPipeline({ pipeline, graph, plan, parameters, recipe }));
-  const training = { graph, plan, calibration, recipe, compute };
-  const { parameters } = rounded;
-  const corrected = asksForCorrections(recipe)
-    ? await run.stage('correct', () => activities.correctParameters({ ...training, parameters }))
-    : null;
-  const unlearned = (corrected ?? rounded).parameters;
-  const calls = { ...activities, reconstructBlock: oneAtATime(activities.reconstructBlock) };
-  const reconstructed = recipe.reconstruction.enabled
-    ? await run.stage('reconstruct', () => reconstructBlocks(calls, { ...training, pipeline, parameters: unlearned }))
-    : null;
-  const start = reconstructed?.parameters ?? unlearned;
-  const finetunes = recipe.finetuning.enabled && recipe.finetuning.phases.length > 0 && !options.beforeOnly;
-  const before = finetunes ? await convert(BEFORE, start) : null;
-  const tuned = finetunes
-    ? await run.stage('finetune', () => activities.finetuneParameters({ ...training, parameters: start }))
-    : null;
-  const shipped = await convert('convert', tuned?.parameters ?? start);
-  return {
-    reference: pipeline,
-    before,
-    shipped,
-    finetuning: tuned === null ? null : { validation: tuned.validation, training: tuned.training, steps: tuned.steps },
-    macsAtFourBits: macsAtFourBits((await loadPlan(store, plan)).layers),
-    floatBranchMacs: corrected?.branches?.macs ?? null,
-    stages,
-    cost: totalCost(stages.filter(({ id }) => id !== BEFORE).map(({ cost }) => cost)),
-  };
+  return { pipeline, plan, calibration, graph, rounded: rounded.parameters };
 }
 
 interface Scanned {

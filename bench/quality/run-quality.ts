@@ -21,7 +21,7 @@ import { type TableRow, tableRow } from './quality-table.js';
 import { type QuantizedRecipe, quantizeRecipe } from './quantize-recipe.js';
 import { type Protocol, readProtocol } from './read-protocol.js';
 import type { RecipeResult } from './recipe-result.js';
-import type { TotalCost } from './stage-costs.js';
+import type { Cost } from './stage-costs.js';
 
 export interface QualityOptions extends Omit<QualityArguments, 'quick' | 'tableOnly'> {
   readonly protocolFolder: string;
@@ -173,7 +173,7 @@ class RowWriter {
     label: string,
     { made, benchBytes }: Quantized,
     folder: ConvertPipelineResult,
-    cost: TotalCost | null = made.cost,
+    cost: Cost | null = made.cost,
   ): Promise<ProtocolScores> {
     this.log.line(`evaluate ${label}`);
     const scores = await this.evaluation.shipped(folder.pipeline);
@@ -193,7 +193,7 @@ class RowWriter {
 }
 
 function stageNote({ id, summary, cost }: QuantizedRecipe['stages'][number]): string {
-  return `${id}${cost === null ? '' : ` (${cost.seconds.toFixed(0)} s)`}: ${summary}`;
+  return `${id} (${cost.isComplete ? '' : 'more than '}${cost.seconds.toFixed(0)} s): ${summary}`;
 }
 
 /** The settings without the protocol's prompts and without folders of this machine. */
