@@ -10,6 +10,8 @@ export function plainRounding(recipe: Recipe): Recipe {
     ...recipe,
     name: `${recipe.name}-plain`,
     transforms: [],
+    activations: { ...recipe.activations, grouping: { ...recipe.activations.grouping, method: 'none' } },
+    attention: { ...recipe.attention, probabilities: 'uniform', keepFirstToken: false },
     sensitivity: { ...recipe.sensitivity, enabled: false },
     mixedPrecision: { ...recipe.mixedPrecision, method: 'none' },
     lowRank: { ...recipe.lowRank, macsBudget: 0 },

@@ -146,14 +146,17 @@ describe('plain rounding of a recipe', () => {
     const recipe = recipeSchema.parse({
       name: 'mine',
       weights: { bits: 3, granularity: 'channel' },
-      activations: { bits: 5, ranges: 'timestep' },
+      activations: { bits: 5, ranges: 'timestep', grouping: { method: 'kmeans' } },
+      attention: { bits: 6, probabilities: 'log2', keepFirstToken: true },
       calibration: { trajectories: 7 },
       finetuning: { guidedLossWeight: 1, phases: [{ name: 'p', layers: ['linear'], steps: 2 }] },
     });
     const plain = plainRounding(recipe);
     expect(plain.transforms).toEqual([]);
     expect(plain.name).toBe('mine-plain');
-    const { weights, activations, edges, attention, calibration, finetuning, sampling } = recipe;
-    expect(plain).toMatchObject({ weights, activations, edges, attention, calibration, finetuning, sampling });
+    const { weights, edges, calibration, finetuning, sampling } = recipe;
+    expect(plain).toMatchObject({ weights, edges, calibration, finetuning, sampling });
+    expect(plain.activations).toMatchObject({ bits: 5, ranges: 'timestep', grouping: { method: 'none' } });
+    expect(plain.attention).toEqual({ bits: 6, probabilities: 'uniform', keepFirstToken: false });
   });
 });
