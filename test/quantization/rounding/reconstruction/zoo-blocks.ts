@@ -10,7 +10,12 @@ import { observationGraph, observeBatch, observedValues } from '../../../../quan
 import { fixedItems } from '../../../../quantization/finetuning/finetuning-data.js';
 import { planningInputs } from '../../../../quantization/plan-denoiser.js';
 import type { QuantizedParameters } from '../../../../quantization/quantized-parameters.js';
-import { boundDims, captureBlocks, dataInMemory, itemDims } from '../../../../quantization/rounding/reconstruction/block-data.js';
+import {
+  boundDims,
+  captureBlocks,
+  dataInMemory,
+  itemDims,
+} from '../../../../quantization/rounding/reconstruction/block-data.js';
 import { type Block, cutBlocks } from '../../../../quantization/rounding/reconstruction/cut-blocks.js';
 import {
   type BlockResult,
