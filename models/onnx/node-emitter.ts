@@ -1,5 +1,5 @@
 import { bytesFromTensor, float32, int64, type Tensor } from '../tensors/tensor.js';
-import { type Attribute, type Graph, initializerFromTensor, node } from './graph.js';
+import { type Attribute, type Graph, initializerFromTensor, type Node, node } from './graph.js';
 
 /**
  * Appends nodes to a graph under short unique names: node and value `n` of scope `s` are both called `s.n`. Nodes are
@@ -35,6 +35,15 @@ export class NodeEmitter {
     this.graph.nodes.push(node(opType, [...inputs], [name], { name, attributes }));
     this.graph.invalidate();
     return name;
+  }
+
+  /** Appends a copy of a node that reads other values; returns the names of its outputs, '' for omitted ones. */
+  copy(of: Node, inputs: readonly string[]): string[] {
+    const name = this.unique(of.name);
+    const outputs = of.outputs.map((output) => (output === '' ? '' : this.unique(output)));
+    this.graph.nodes.push({ ...of, name, inputs: [...inputs], outputs, attributes: new Map(of.attributes) });
+    this.graph.invalidate();
+    return outputs;
   }
 
   /** An initializer with these contents. Without a `label`, small constants with the same bits share one. */
