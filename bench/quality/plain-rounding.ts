@@ -12,6 +12,7 @@ export function plainRounding(recipe: Recipe): Recipe {
     transforms: [],
     activations: { ...recipe.activations, grouping: { ...recipe.activations.grouping, method: 'none' } },
     attention: { ...recipe.attention, probabilities: 'uniform', keepFirstToken: false },
+    calibration: { ...recipe.calibration, strategy: 'uniform-steps', samples: null },
     sensitivity: { ...recipe.sensitivity, enabled: false },
     mixedPrecision: { ...recipe.mixedPrecision, method: 'none' },
     lowRank: { ...recipe.lowRank, macsBudget: 0 },

@@ -12,7 +12,7 @@ const names = await builtInRecipes();
 const load = (name: string, ...settings: string[]) => loadRecipe(name, settings, packageRoot());
 
 /** Methods of papers, which the README lists. */
-const METHODS = ['q-diffusion', 'quest', 'dgq'];
+const METHODS = ['q-diffusion', 'quest', 'eda-dm', 'dgq'];
 
 describe('built-in recipes', () => {
   it('hold the methods', () => {
@@ -41,17 +41,41 @@ describe('built-in recipes', () => {
   });
 
   it.each(METHODS)('%s is its published method and nothing else: it has no key that only another has', async (name) => {
-    const { finetuning, reconstruction, activations, attention } = await load(name);
+    const { calibration, finetuning, reconstruction, activations, attention } = await load(name);
     expect({
+      allots: calibration.strategy === 'density-variety',
+      innerErrors: reconstruction.innerLossWeight > 0,
       finetunes: finetuning.enabled && finetuning.phases.length > 0,
       reconstructs: reconstruction.enabled,
       groups: activations.grouping.method !== 'none',
       powers: attention.probabilities !== 'uniform',
     }).toEqual(
       {
-        'q-diffusion': { finetunes: false, reconstructs: true, groups: false, powers: false },
-        quest: { finetunes: true, reconstructs: false, groups: false, powers: false },
-        dgq: { finetunes: false, reconstructs: true, groups: true, powers: true },
+        'q-diffusion': {
+          allots: false,
+          innerErrors: false,
+          finetunes: false,
+          reconstructs: true,
+          groups: false,
+          powers: false,
+        },
+        quest: {
+          allots: false,
+          innerErrors: false,
+          finetunes: true,
+          reconstructs: false,
+          groups: false,
+          powers: false,
+        },
+        'eda-dm': {
+          allots: true,
+          innerErrors: true,
+          finetunes: false,
+          reconstructs: true,
+          groups: false,
+          powers: false,
+        },
+        dgq: { allots: false, innerErrors: false, finetunes: false, reconstructs: true, groups: true, powers: true },
       }[name],
     );
   });
@@ -88,6 +112,26 @@ describe('a recipe that cannot be meant', () => {
     ],
     ['a selector that is none', ['finetuning.phases.0.layers=[attention]'], 'finetuning.phases.0.layers.0'],
     ['groups of run-time ranges for stored ones', ['activations.groupSize=32'], 'activations.groupSize'],
+    [
+      'a stored range per timestep from samples that leave timesteps out',
+      ['calibration.strategy=density-variety'],
+      'calibration: density-variety may leave timesteps without samples',
+    ],
+    [
+      'groups of ranges found at run time',
+      ['activations.ranges=dynamic', 'activations.grouping.method=kmeans'],
+      'activations.grouping',
+    ],
+    [
+      'powers of two for probabilities that stay float',
+      ['attention.bits=null', 'attention.probabilities=log2'],
+      'attention.probabilities',
+    ],
+    [
+      'mixed precision without a scan',
+      ['mixedPrecision.method=greedy'],
+      'mixedPrecision: mixed precision needs the sensitivity scan',
+    ],
     ['a trust radius of nothing', ['finetuning.trustFactor=0'], 'finetuning.trustFactor'],
   ])('is refused: %s', async (_, settings, message) => {
     await expect(load('quest', ...settings)).rejects.toMatchObject({
