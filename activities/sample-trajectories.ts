@@ -21,10 +21,12 @@ import {
   sliceRows,
   type Tensor,
 } from '../models/tensors/tensor.js';
+import type { CalibrationPair } from '../quantization/calibration/calibration-set.js';
 import { tensorsFromCalibration } from '../quantization/calibration/calibration-set.js';
 import { sampleCalibration } from '../quantization/calibration/sample-calibration.js';
 import { measureStepWeights } from '../quantization/calibration/step-weights.js';
 import { chooseTimesteps } from '../quantization/calibration/timestep-plan.js';
+import { allotSamples, FEATURE_TRAJECTORIES } from './allot-samples.js';
 import { BatchCheckpoints } from './batch-checkpoints.js';
 import type { EngineExecutor } from './engine/engine-executor.js';
 import { loadPrompts } from './load-artifacts.js';
@@ -66,10 +68,15 @@ export function createSampleTrajectories(deps: ActivityDeps): Activities['sample
         await run.checkpoints.remove();
         return {
           calibration,
-          summary: `${texts.length} float trajectories of ${input.recipe.sampling.steps} steps, ${kept} timesteps kept, ${(calibration.sizeBytes / 1e6).toFixed(0)} MB`,
+          summary: `${texts.length} float trajectories of ${input.recipe.sampling.steps} steps, ${kept} timesteps kept, ${(calibration.sizeBytes / 1e6).toFixed(0)} MB${allottedText(run.counts)}`,
         };
       },
     );
+}
+
+/** How many samples the steps got, from noise to picture. */
+function allottedText(counts: readonly number[] | undefined): string {
+  return counts === undefined ? '' : `; samples by step ${counts.join(' ')}`;
 }
 
 /** Later stages feed the denoiser without its folder. */
@@ -115,6 +122,8 @@ class RowCollector {
 
 class TrajectoryRun {
   readonly checkpoints: BatchCheckpoints;
+  /** Samples by kept step, when they were allotted. */
+  counts: readonly number[] | undefined;
   private readonly batch: number;
 
   constructor(
@@ -153,6 +162,7 @@ class TrajectoryRun {
       samples: samples.whole(),
       outputs: outputs.whole(),
       stepWeights: await this.stepWeights({ conditions, sampler, denoiser, kept }),
+      allotment: await this.allotment(executor, { conditions, sampler, denoiser, kept }),
       ...conditions,
     };
     await denoiser.release();
@@ -190,6 +200,28 @@ class TrajectoryRun {
         await context.breathe();
       },
     });
+  }
+
+  /** Pairs by density and variety; undefined when every trajectory is read at every kept step. */
+  private async allotment(
+    executor: EngineExecutor,
+    walking: Omit<TrajectoryBatch, 'first' | 'end'>,
+  ): Promise<CalibrationPair[] | undefined> {
+    const { pipeline, settings, texts } = this;
+    const { calibration } = settings;
+    if (calibration.strategy === 'uniform-steps') return undefined;
+    const end = Math.min(FEATURE_TRAJECTORIES, texts.length);
+    const walk = (denoiser: Runnable) => sampleLatents(this.walkOf({ ...walking, first: 0, end, denoiser }));
+    const { pairs, allotment } = await allotSamples({
+      executor,
+      pipeline,
+      calibration,
+      trajectories: texts.length,
+      kept: walking.kept,
+      walk,
+    });
+    this.counts = allotment.counts;
+    return pairs;
   }
 
   /** How one batch walks from noise to latents. */

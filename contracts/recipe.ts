@@ -214,9 +214,11 @@ export const recipeFields = z.strictObject({
           "a branch costs at most this share of its layer's own multiply-adds: above, the layer would be float",
         ),
       weighting: z
-        .enum(['output', 'layer'])
+        .enum(['output', 'guided', 'layer'])
         .default('output')
-        .describe("errors count by what they do to the denoiser's output, or relative to each layer's own output"),
+        .describe(
+          "errors count by what they do to the denoiser's output, to the guided prediction with timesteps weighed by their effect on the final latents, or relative to each layer's own output",
+        ),
     })
     .prefault({}),
   transforms: z.array(z.enum(['split-shortcut'])).default(['split-shortcut']),
@@ -258,6 +260,25 @@ export const recipeFields = z.strictObject({
         .max(1000)
         .default(20)
         .describe('timesteps, evenly spaced over the sampler steps, whose inputs are kept'),
+      strategy: z
+        .enum(['uniform-steps', 'density-variety'])
+        .default('uniform-steps')
+        .describe(
+          'read every trajectory at all kept timesteps, or each at one: more at timesteps that many others look like, and at odd ones',
+        ),
+      samples: z
+        .number()
+        .int()
+        .min(16)
+        .nullable()
+        .default(null)
+        .describe('density-variety: trajectories that are read, each at one timestep; null: all of them'),
+      densityRadius: z
+        .number()
+        .positive()
+        .default(0.3)
+        .describe('density-variety: mean squared distance at which two timesteps look alike'),
+      varietyWeight: z.number().nonnegative().default(1).describe('density-variety: weight of odd timesteps'),
       seed: z.number().int().nonnegative().default(1),
     })
     .prefault({}),
@@ -317,6 +338,25 @@ export const recipeFields = z.strictObject({
     .prefault({}),
 });
 
+/** Allotted samples are of other trajectories each, and may leave timesteps out. */
+function checkCalibration(
+  { calibration: { strategy, samples, trajectories }, activations }: z.output<typeof recipeFields>,
+  context: z.RefinementCtx,
+): void {
+  if (strategy === 'uniform-steps') return;
+  const refuse = (message: string): void => context.addIssue({ code: 'custom', path: ['calibration'], message });
+  if (samples !== null && samples > trajectories) {
+    refuse(
+      `each of the ${samples} samples is of another trajectory, and there are ${trajectories}: raise trajectories`,
+    );
+  }
+  if (activations.ranges === 'timestep') {
+    refuse(
+      'density-variety may leave timesteps without samples, which tables per timestep need: use static or dynamic ranges',
+    );
+  }
+}
+
 /** Mixed precision chooses from what the scan measured, within a budget. */
 function checkMixedPrecision(
   { sensitivity, mixedPrecision: { method, minimumCoverage, megabytes } }: z.output<typeof recipeFields>,
@@ -334,6 +374,7 @@ function checkMixedPrecision(
 
 export const recipeSchema = recipeFields
   .superRefine(checkActivations)
+  .superRefine(checkCalibration)
   .superRefine(checkMixedPrecision)
   .superRefine(checkReconstruction)
   .superRefine(checkFinetuning);

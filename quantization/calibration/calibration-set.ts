@@ -17,6 +17,17 @@ export interface CalibrationSet {
   readonly negative: Float32Tensor | null;
   /** What a squared error of the guided prediction does to the squared error of the final latents, per kept step; mean 1. */
   readonly stepWeights: readonly number[];
+  /**
+   * The pairs that observation, reconstruction and training draw from, when the samples were allotted to steps; otherwise they
+   * draw from all of them. Held-back errors are measured on all steps either way.
+   */
+  readonly allotment?: readonly CalibrationPair[] | undefined;
+}
+
+/** One x_t: a trajectory at a kept step. */
+export interface CalibrationPair {
+  readonly trajectory: number;
+  readonly step: number;
 }
 
 /** One call of the denoiser: which trajectory, which kept timestep, which branch. */
@@ -32,6 +43,15 @@ export function trajectoryCount(set: CalibrationSet): number {
 
 export function branchCount(set: CalibrationSet): number {
   return set.outputs.dims[2] ?? 1;
+}
+
+/** The pairs of some trajectories that may be drawn: the allotted ones, or every kept step of each. */
+export function drawnPairs(set: CalibrationSet, trajectories: readonly number[]): CalibrationPair[] {
+  if (set.allotment !== undefined) {
+    const wanted = new Set(trajectories);
+    return set.allotment.filter(({ trajectory }) => wanted.has(trajectory));
+  }
+  return trajectories.flatMap((trajectory) => set.timesteps.map((_, step) => ({ trajectory, step })));
 }
 
 /** Denoiser feeds and targets of some items. */
@@ -88,6 +108,10 @@ export function tensorsFromCalibration(set: CalibrationSet): Map<string, Tensor>
   ]);
   if (set.conditioning !== null) tensors.set('conditioning', set.conditioning);
   if (set.negative !== null) tensors.set('negative', set.negative);
+  if (set.allotment !== undefined) {
+    const pairs = set.allotment.flatMap(({ trajectory, step }) => [trajectory, step]);
+    tensors.set('allotment', float32([set.allotment.length, 2], pairs));
+  }
   return tensors;
 }
 
@@ -109,5 +133,14 @@ export function calibrationFromTensors(tensors: ReadonlyMap<string, Tensor>): Ca
     conditioning: find('conditioning'),
     negative: find('negative'),
     stepWeights: Array.from(need('stepWeights').data),
+    allotment: pairsFrom(find('allotment')),
   };
+}
+
+function pairsFrom(rows: Float32Tensor | null): CalibrationPair[] | undefined {
+  if (rows === null) return undefined;
+  return Array.from({ length: rows.dims[0] ?? 0 }, (_, row) => ({
+    trajectory: rows.data[2 * row] ?? 0,
+    step: rows.data[2 * row + 1] ?? 0,
+  }));
 }

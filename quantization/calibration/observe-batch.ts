@@ -6,7 +6,14 @@ import { permutation } from '../../models/tensors/random.js';
 import { activationQuantizers } from '../activation-quantizers.js';
 import type { QuantizationPlan } from '../layer-plan.js';
 import type { ActivationObservers } from './activation-observers.js';
-import { batchOf, branchCount, type CalibrationItem, type CalibrationSet, trajectoryCount } from './calibration-set.js';
+import {
+  batchOf,
+  branchCount,
+  type CalibrationItem,
+  type CalibrationPair,
+  type CalibrationSet,
+  trajectoryCount,
+} from './calibration-set.js';
 import { addObservation, type Observation } from './observations.js';
 
 /** Trajectories whose activations are observed: ranges settle long before all of them have been seen. */
@@ -32,15 +39,23 @@ export function observationGraph(graph: Graph, values: readonly string[]): Graph
 
 /**
  * The calls of the denoiser whose activations are observed, one list per kept timestep: a draw of trajectories, both guidance
- * branches.
+ * branches; or, when samples were allotted to steps, all of those.
  */
 export function observedItems(set: CalibrationSet, seed: number): CalibrationItem[][] {
+  if (set.allotment !== undefined) return allottedItems(set, set.allotment);
   const count = trajectoryCount(set);
   const chosen = Array.from(permutation(seed, CHOICE_STREAM, count)).slice(0, OBSERVED_TRAJECTORIES);
   return set.timesteps.map((_, step) =>
     chosen.flatMap((trajectory) =>
       Array.from({ length: branchCount(set) }, (_unused, branch) => ({ trajectory, step, branch })),
     ),
+  );
+}
+
+function allottedItems(set: CalibrationSet, allotment: readonly CalibrationPair[]): CalibrationItem[][] {
+  const branches = Array.from({ length: branchCount(set) }, (_, branch) => branch);
+  return set.timesteps.map((_, step) =>
+    allotment.filter((pair) => pair.step === step).flatMap((pair) => branches.map((branch) => ({ ...pair, branch }))),
   );
 }
 

@@ -8,6 +8,7 @@ import {
   branchCount,
   type CalibrationItem,
   type CalibrationSet,
+  drawnPairs,
   trajectoryCount,
 } from '../calibration/calibration-set.js';
 import type { DenoiserInputs } from '../layer-roles.js';
@@ -37,6 +38,7 @@ export function fixedItems(
   purpose: 'validation' | 'training',
   seed: number,
 ): CalibrationItem[] {
+  if (purpose === 'training' && set.allotment !== undefined) return allottedItems(set, trajectories, count, seed);
   const order = permutation(seed, STREAM[purpose], trajectories.length);
   const steps = set.timesteps.length;
   const branches = branchCount(set);
@@ -55,6 +57,22 @@ export function fixedItems(
   }));
 }
 
+/** A draw from the allotted pairs; branches take turns from one pair to the next. */
+function allottedItems(
+  set: CalibrationSet,
+  trajectories: readonly number[],
+  count: number,
+  seed: number,
+): CalibrationItem[] {
+  const branches = branchCount(set);
+  const pairs = drawnPairs(set, trajectories);
+  const order = permutation(seed, STREAM.training, pairs.length);
+  return Array.from({ length: Math.min(count, pairs.length * branches) }, (_, index) => {
+    const pair = pairs[order[index % pairs.length] ?? 0] ?? { trajectory: 0, step: 0 };
+    return { ...pair, branch: (index + Math.floor(index / pairs.length)) % branches };
+  });
+}
+
 /** Items of a training step: as many of each guidance branch, so that an odd batch size gives one less, and 1 gives 2. */
 export function trainingBatch(set: CalibrationSet, batchSize: number): number {
   const branches = branchCount(set);
@@ -62,8 +80,8 @@ export function trainingBatch(set: CalibrationSet, batchSize: number): number {
 }
 
 /**
- * The items of training step `step`: every epoch walks all (trajectory, timestep) pairs of the training prompts in a new
- * order. With two branches the first half of the batch holds the negative branch of as many pairs, the second half the
+ * The items of training step `step`: every epoch walks all (trajectory, timestep) pairs of the training prompts, or the
+ * allotted ones, in a new order. With two branches the first half of the batch holds the negative branch of as many pairs, the second half the
  * prompt's branch of the same pairs. A function of seed and step alone, so a resumed run draws what an undisturbed one draws.
  */
 export function trainingItems(
@@ -73,14 +91,13 @@ export function trainingItems(
   step: number,
   seed: number,
 ): CalibrationItem[] {
-  const steps = set.timesteps.length;
-  const pairs = trajectories.length * steps;
+  const pairs = drawnPairs(set, trajectories);
   const branches = branchCount(set);
   const drawn = trainingBatch(set, batchSize) / branches;
   const chosen = Array.from({ length: drawn }, (_, row) => {
     const position = step * drawn + row;
-    const pair = epochOrder(seed, Math.floor(position / pairs), pairs)[position % pairs] ?? 0;
-    return { trajectory: trajectories[Math.floor(pair / steps)] ?? 0, step: pair % steps };
+    const order = epochOrder(seed, Math.floor(position / pairs.length), pairs.length);
+    return pairs[order[position % pairs.length] ?? 0] ?? { trajectory: 0, step: 0 };
   });
   return Array.from({ length: branches }, (_, branch) => chosen.map((item) => ({ ...item, branch }))).flat();
 }
