@@ -6,6 +6,7 @@ import type { Denoiser, Pipeline } from '../models/pipelines/pipeline.js';
 import type { QuantizationPlan } from './layer-plan.js';
 import type { DenoiserInputs } from './layer-roles.js';
 import { planLayers } from './plan-layers.js';
+import { refuseReconstruction } from './rounding/reconstruction/refuse-reconstruction.js';
 import { type TransformedDenoiser, transformDenoiser } from './transforms/transform-denoiser.js';
 
 /** A denoiser, transformed, with the plan for it. */
@@ -17,13 +18,15 @@ export interface PlannedDenoiser extends TransformedDenoiser {
 export function planDenoiser(pipeline: Pipeline, recipe: Recipe): PlannedDenoiser {
   refuseFinetuning(pipeline.denoiser, recipe);
   const transformed = transformDenoiser(pipeline, recipe.transforms);
+  const inputs = planningInputs(pipeline.denoiser);
   const plan = planLayers({
     ...transformed,
     recipe,
-    inputs: planningInputs(pipeline.denoiser),
+    inputs,
     floatBytes: componentBytes(pipeline.files, pipeline.denoiser),
     transformedBytes: writeModel(transformed.graph).byteLength,
   });
+  refuseReconstruction(pipeline.denoiser, inputs, { ...transformed, plan }, recipe);
   return { ...transformed, plan };
 }
 
