@@ -8,6 +8,7 @@ import {
   CALLS_PER_TIMESTEP,
   type CollectStatisticsOptions,
   collectStatistics,
+  guidedCallWeight,
 } from '../quantization/calibration/collect-statistics.js';
 import { type LayerStatistics, LayerStatisticsSum } from '../quantization/calibration/layer-statistics.js';
 import { tensorsFromParameters } from '../quantization/quantized-parameters.js';
@@ -25,9 +26,14 @@ export function createCorrectParameters(deps: ActivityDeps): Activities['correct
       deps,
       {
         stage: 'correct',
-        version: 1,
+        version: 2,
         input: correctParametersInputSchema,
-        key: ({ recipe, ...input }) => ({ ...input, lowRank: recipe.lowRank, seed: recipe.calibration.seed }),
+        key: ({ recipe, ...input }) => ({
+          ...input,
+          lowRank: recipe.lowRank,
+          seed: recipe.calibration.seed,
+          guidance: recipe.sampling.guidance,
+        }),
       },
       rawInput,
       async (input, context): Promise<Omit<CorrectParametersResult, 'reused' | 'seconds'>> => {
@@ -38,8 +44,13 @@ export function createCorrectParameters(deps: ActivityDeps): Activities['correct
         const parameters = await loadParameters(context.store, input.parameters);
         const layers = branchableLayers(graph, plan);
         const options = { graph, plan, parameters, denoiser, layers, calibration: set, seed: recipe.calibration.seed };
+        const { weighting } = recipe.lowRank;
+        const weighted = {
+          withSensitivity: weighting !== 'layer',
+          ...(weighting === 'guided' ? { callWeight: guidedCallWeight(set, recipe.sampling.guidance) } : {}),
+        };
         const statistics = await context.withEngine(compute, (executor) =>
-          statisticsOf({ ...options, executor, withSensitivity: recipe.lowRank.weighting === 'output' }, context),
+          statisticsOf({ ...options, executor, ...weighted }, context),
         );
         const corrected = await addBranches(layers, {
           plan,

@@ -30,6 +30,13 @@ export function solveWithFactor(factor: Matrix, b: Float64Array): Float64Array {
     for (let k = 0; k < i; k += 1) sum -= (factor.data[i * n + k] as number) * (x[k] as number);
     x[i] = sum / (factor.data[i * n + i] as number);
   }
+  return solveTransposed(factor, x);
+}
+
+/** x with Lᵀ · x = b. */
+export function solveTransposed(factor: Matrix, b: Float64Array): Float64Array {
+  const n = factor.rows;
+  const x = Float64Array.from(b);
   for (let i = n - 1; i >= 0; i -= 1) {
     let sum = x[i] as number;
     for (let k = i + 1; k < n; k += 1) sum -= (factor.data[k * n + i] as number) * (x[k] as number);

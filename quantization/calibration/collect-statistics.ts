@@ -4,6 +4,7 @@ import { writeModel } from '../../models/onnx/model-proto.js';
 import { denoiserFeeds } from '../../models/pipelines/denoiser-feeds.js';
 import type { Denoiser } from '../../models/pipelines/pipeline.js';
 import { gaussianTensor, permutation } from '../../models/tensors/random.js';
+import { float32 } from '../../models/tensors/tensor.js';
 import type { PlannedLayer, QuantizationPlan } from '../layer-plan.js';
 import type { QuantizedParameters } from '../quantized-parameters.js';
 import { batchOf, branchCount, type CalibrationItem, type CalibrationSet, trajectoryCount } from './calibration-set.js';
@@ -20,6 +21,8 @@ export interface CollectStatisticsOptions {
   readonly denoiser: Denoiser;
   readonly layers: readonly PlannedLayer[];
   readonly withSensitivity: boolean;
+  /** What a squared error of a call's output counts; absent: every call the same. Needs `withSensitivity`. */
+  readonly callWeight?: (item: CalibrationItem) => number;
   readonly seed: number;
   /** Calls per run; divides CALLS_PER_TIMESTEP. */
   readonly batchSize: number;
@@ -49,7 +52,7 @@ export async function collectStatistics(options: CollectStatisticsOptions): Prom
   const runnable = await options.executor.open(writeModel(built.graph));
   try {
     for (let at = options.resume?.batches ?? 0; at < batches.length; at += 1) {
-      const feeds = { ...feedsOf(options, batches[at] ?? []), ...probeOf(built, options.seed, at) };
+      const feeds = { ...feedsOf(options, batches[at] ?? []), ...probeOf(built, options, batches[at] ?? [], at) };
       const known = new Set(runnable.inputNames);
       const found = await runnable.run(Object.fromEntries(Object.entries(feeds).filter(([name]) => known.has(name))));
       for (const [key, { value, count }] of built.outputs) {
@@ -86,6 +89,30 @@ function feedsOf({ calibration, denoiser }: CollectStatisticsOptions, items: rea
   return denoiserFeeds(denoiser, { ...batch, timestep, classLabels: null });
 }
 
-function probeOf({ probe }: StatisticsGraph, seed: number, batch: number): Feeds {
-  return probe === null ? {} : { [probe.name]: gaussianTensor(seed, PROBE_STREAM + batch, probe.dims) };
+/** v of a batch, scaled by the root of each call's weight. */
+function probeOf(
+  { probe }: StatisticsGraph,
+  { seed, callWeight }: CollectStatisticsOptions,
+  items: readonly CalibrationItem[],
+  batch: number,
+): Feeds {
+  if (probe === null) return {};
+  const noise = gaussianTensor(seed, PROBE_STREAM + batch, probe.dims);
+  if (callWeight === undefined) return { [probe.name]: noise };
+  const size = noise.data.length / items.length;
+  const scales = items.map((item) => Math.sqrt(callWeight(item)));
+  const data = noise.data.map((value, at) => value * (scales[Math.floor(at / size)] ?? 1));
+  return { [probe.name]: float32(probe.dims, data) };
+}
+
+/**
+ * What a call's squared error does to the guided prediction u + g (c − u) and, by the step weights r_t, to the final latents,
+ * where the errors of both branches are independent: r_t (1 − g)² for the negative branch, r_t g² for the prompt's.
+ */
+export function guidedCallWeight(calibration: CalibrationSet, guidance: number): (item: CalibrationItem) => number {
+  const isGuided = branchCount(calibration) === 2;
+  return ({ step, branch }) => {
+    const factor = isGuided ? (branch === 0 ? 1 - guidance : guidance) : 1;
+    return (calibration.stepWeights[step] ?? 1) * factor ** 2;
+  };
 }

@@ -6,24 +6,27 @@ import { type Tensor, tensor } from '../../models/tensors/tensor.js';
  *
  *   E = mean(e eᵀ),  e = Q(x) − x     per quantizer, [C, C] over all pixels or tokens
  *   X = mean(x xᵀ)
- *   g_o = mean over samples of Σ over positions of (∂(v·y)/∂o)²,  v ~ N(0, I)     per layer, [Co]
+ *   G = mean(Σ over positions of g gᵀ),  g = ∂(v·y)/∂o,  v ~ N(0, I)     per layer, [Co, Co]; mean over samples
+ *   f = mean((Σ over positions of gᵀ W e)²)                               per layer, a number
  *
- * x is an input of a layer in the float denoiser, y the denoiser's output, o the layer's output at one position and channel.
- * g_o is Hutchinson's estimate of diag(JᵀJ): white noise of variance σ² in channel o of the layer moves Σ(y − ỹ)² by g_o σ².
+ * x is an input of a layer in the float denoiser, y the denoiser's output, o the layer's output at one position. Hutchinson's
+ * trace: a small error d of o moves y by J d, and E[(v·J d)²] = |J d|². So f is what the quantized input of this layer alone does
+ * to Σ(y − ỹ)², to first order; tr(G W E Wᵀ) is the same if errors of different positions are independent.
  */
 export interface LayerStatistics {
   /** By quantizer id. */
   readonly errors: ReadonlyMap<string, Matrix>;
   readonly inputs: ReadonlyMap<string, Matrix>;
-  /** By layer name; empty when gradients were not asked for. */
-  readonly sensitivity: ReadonlyMap<string, Float64Array>;
+  /** G and f by layer name; empty when gradients were not asked for. */
+  readonly sensitivity: ReadonlyMap<string, Matrix>;
+  readonly effects: ReadonlyMap<string, number>;
 }
 
 /** Sums of the statistics, with what they are divided by. */
 export class LayerStatisticsSum {
   private readonly sums = new Map<string, { data: Float64Array; dims: readonly number[]; count: number }>();
 
-  /** Adds a batch's sum under a key (`error/q0`, `input/q0`, `sensitivity/<layer>`); `count` rows or samples went into it. */
+  /** Adds a batch's sum under a key (`error/q0`, `input/q0`, `sensitivity/<layer>`, `effect/<layer>`); `count` rows or samples went into it. */
   add(key: string, batch: Tensor, count: number): void {
     const values = batch.data as Float32Array | Float64Array;
     const known = this.sums.get(key);
@@ -40,7 +43,8 @@ export class LayerStatisticsSum {
   means(): LayerStatistics {
     const errors = new Map<string, Matrix>();
     const inputs = new Map<string, Matrix>();
-    const sensitivity = new Map<string, Float64Array>();
+    const sensitivity = new Map<string, Matrix>();
+    const effects = new Map<string, number>();
     for (const [key, { data, dims, count }] of this.sums) {
       const mean = data.map((value) => value / Math.max(1, count));
       const at = key.indexOf('/');
@@ -48,9 +52,10 @@ export class LayerStatisticsSum {
       const matrix = { rows: dims[0] ?? 0, cols: dims[1] ?? 1, data: mean };
       if (key.startsWith('error/')) errors.set(name, matrix);
       else if (key.startsWith('input/')) inputs.set(name, matrix);
-      else sensitivity.set(name, mean);
+      else if (key.startsWith('sensitivity/')) sensitivity.set(name, matrix);
+      else effects.set(name, mean[0] ?? 0);
     }
-    return { errors, inputs, sensitivity };
+    return { errors, inputs, sensitivity, effects };
   }
 
   /** For a checkpoint: `<key>` and `<key>.count`. */

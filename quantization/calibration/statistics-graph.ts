@@ -6,7 +6,7 @@ import { removeDeadCode } from '../../models/onnx/remove-dead-code.js';
 import { inferShapes, type Shapes } from '../../models/onnx/shape-inference.js';
 import { sortTopologically } from '../../models/onnx/sort-topologically.js';
 import { elementCount } from '../../models/tensors/tensor.js';
-import { type ActivationQuantizer, activationQuantizers } from '../activation-quantizers.js';
+import { activationQuantizers } from '../activation-quantizers.js';
 import { floatLowering } from '../conversion/lower-to-float.js';
 import type { PlannedLayer, QuantizationPlan } from '../layer-plan.js';
 import type { QuantizedParameters } from '../quantized-parameters.js';
@@ -43,25 +43,26 @@ export function statisticsGraph(spec: StatisticsGraphSpec): StatisticsGraph {
   foldConstants(graph, inferShapes(graph, spec.feedDims));
   graph.inputs = graph.inputs.map((input) => ({ ...input, shape: spec.feedDims[input.name] ?? input.shape }));
   const shapes = inferShapes(graph, spec.feedDims);
-  const outputs = new Map<string, { value: string; count: number }>();
-  const probe = spec.withSensitivity ? addSensitivity(graph, shapes, spec, outputs) : null;
-  addMoments(graph, shapes, spec, outputs);
+  const backward = spec.withSensitivity ? addGradients(graph, shapes, spec) : null;
+  const moments = new Moments(graph, shapes, spec);
+  moments.add(backward?.gradients ?? null);
+  const outputs = moments.outputs;
   graph.outputs = [...outputs.values()].map(({ value }) => ({ name: value, type: 'float32', shape: null }));
   graph.valueInfos.clear();
   graph.invalidate();
   sortTopologically(graph);
   removeDeadCode(graph);
-  return { graph, outputs, probe };
+  return { graph, outputs, probe: backward?.probe ?? null };
 }
 
 type Outputs = Map<string, { value: string; count: number }>;
 
-function addSensitivity(
+/** The gradient of v·y by every layer's output: by layer name. */
+function addGradients(
   graph: Graph,
   shapes: Shapes,
   { output, layers, feedDims }: StatisticsGraphSpec,
-  outputs: Outputs,
-): StatisticsGraph['probe'] {
+): { readonly gradients: ReadonlyMap<string, string>; readonly probe: NonNullable<StatisticsGraph['probe']> } {
   const dims = shapes.dimsOf(output);
   graph.inputs.push({ name: PROBE, type: 'float32', shape: [...dims] });
   const emitter = new NodeEmitter(graph, 'probe');
@@ -69,54 +70,79 @@ function addSensitivity(
   const loss = emitter.emit('ReduceSum', [product], { keepdims: attribute.int(0) }, 'loss');
   const all = inferShapes(graph, { ...feedDims, [PROBE]: dims });
   const values = [...new Set(layers.map((layer) => layer.output))];
-  const gradients = buildBackward(graph, all, { loss, wrt: values });
-  const after = new NodeEmitter(graph, 'sensitivity');
-  for (const layer of layers) {
-    const own = shapes.dimsOf(layer.output);
-    const channelAxis = layer.opType === 'Conv' ? 1 : own.length - 1;
-    const axes = after.int64s(own.map((_, axis) => axis).filter((axis) => axis !== channelAxis));
-    const value = after.emit('ReduceSumSquare', [gradients.get(layer.output) ?? '', axes], {
-      keepdims: attribute.int(0),
-    });
-    outputs.set(`sensitivity/${layer.name}`, { value, count: dims[0] ?? 1 });
-  }
-  return { name: PROBE, dims };
+  const found = buildBackward(graph, all, { loss, wrt: values });
+  const gradients = new Map(layers.map((layer) => [layer.name, found.get(layer.output) ?? '']));
+  return { gradients, probe: { name: PROBE, dims } };
 }
 
-function addMoments(
-  graph: Graph,
-  shapes: Shapes,
-  { plan, parameters, timestep, layers }: StatisticsGraphSpec,
-  outputs: Outputs,
-): void {
-  const emitter = new NodeEmitter(graph, 'statistics');
-  const context = { shapes, parameters, timestep, trainedLayers: new Set<string>(), trainRanges: false };
-  const lowering = floatLowering(graph, context, emitter);
-  const wanted = new Set(layers.map(({ name }) => name));
-  for (const quantizer of activationQuantizers(plan)) {
-    if (!quantizer.readers.some(({ layer }) => wanted.has(layer))) continue;
-    const quantized = lowering.activation(quantizer, emitter.at(quantizer.id));
-    const error = emitter.emit('Sub', [quantized, quantizer.value], {}, 'error');
-    const dims = shapes.dimsOf(quantizer.value);
-    const axis = (quantizer.channelAxis + dims.length) % dims.length;
-    const count = elementCount(dims) / (dims[axis] ?? 1);
-    outputs.set(`error/${quantizer.id}`, { value: gram(error, dims, quantizer, emitter), count });
-    outputs.set(`input/${quantizer.id}`, { value: gram(quantizer.value, dims, quantizer, emitter), count });
-  }
-}
+class Moments {
+  readonly outputs: Outputs = new Map();
+  private readonly emitter: NodeEmitter;
 
-/** Σ over all positions of z zᵀ, [C, C]. */
-function gram(
-  value: string,
-  dims: readonly number[],
-  { channelAxis }: ActivationQuantizer,
-  emitter: NodeEmitter,
-): string {
-  const axis = (channelAxis + dims.length) % dims.length;
-  const channels = dims[axis] ?? 1;
-  const order = [axis, ...dims.map((_, at) => at).filter((at) => at !== axis)];
-  const first = emitter.emit('Transpose', [value], { perm: attribute.ints(order) });
-  const rows = emitter.emit('Reshape', [first, emitter.int64s([channels, -1])]);
-  const columns = emitter.emit('Transpose', [rows], { perm: attribute.ints([1, 0]) });
-  return emitter.emit('MatMul', [rows, columns], {}, 'gram');
+  constructor(
+    private readonly graph: Graph,
+    private readonly shapes: Shapes,
+    private readonly spec: StatisticsGraphSpec,
+  ) {
+    this.emitter = new NodeEmitter(graph, 'statistics');
+  }
+
+  add(gradients: ReadonlyMap<string, string> | null): void {
+    const { shapes, emitter, spec } = this;
+    const { plan, parameters, timestep, layers } = spec;
+    const context = { shapes, parameters, timestep, trainedLayers: new Set<string>(), trainRanges: false };
+    const lowering = floatLowering(this.graph, context, emitter);
+    const byName = new Map(layers.map((layer) => [layer.name, layer]));
+    for (const quantizer of activationQuantizers(plan)) {
+      const readers = quantizer.readers.flatMap(({ layer }) => byName.get(layer) ?? []);
+      if (readers.length === 0) continue;
+      const quantized = lowering.activation(quantizer, emitter.at(quantizer.id));
+      const error = emitter.emit('Sub', [quantized, quantizer.value], {}, 'error');
+      const dims = shapes.dimsOf(quantizer.value);
+      this.addGram(`input/${quantizer.id}`, quantizer.value, dims, quantizer.channelAxis);
+      for (const layer of readers) {
+        const weighed = gradients === null ? error : this.addSensitivity(layer, error, gradients.get(layer.name) ?? '');
+        this.addGram(`error/${layer.name}`, weighed, dims, quantizer.channelAxis);
+      }
+    }
+  }
+
+  /** Σ over all positions of z zᵀ, [C, C]; `count` rows, or what divides the sum otherwise. */
+  private addGram(key: string, value: string, dims: readonly number[], channelAxis: number, count?: number): void {
+    const { emitter } = this;
+    const axis = (channelAxis + dims.length) % dims.length;
+    const channels = dims[axis] ?? 1;
+    const order = [axis, ...dims.map((_, at) => at).filter((at) => at !== axis)];
+    const first = emitter.emit('Transpose', [value], { perm: attribute.ints(order) });
+    const rows = emitter.emit('Reshape', [first, emitter.int64s([channels, -1])]);
+    const columns = emitter.emit('Transpose', [rows], { perm: attribute.ints([1, 0]) });
+    const gram = emitter.emit('MatMul', [rows, columns], {}, 'gram');
+    this.outputs.set(key, { value: gram, count: count ?? elementCount(dims) / channels });
+  }
+
+  /** Adds G and f; returns the errors, weighed by |g| where positions of input and output are the same. */
+  private addSensitivity(layer: PlannedLayer, error: string, gradient: string): string {
+    const { emitter, graph } = this;
+    const dims = this.shapes.dimsOf(layer.output);
+    const rows = dims[0] ?? 1;
+    const channelAxis = layer.opType === 'Conv' ? 1 : dims.length - 1;
+    const node = graph.nodeByName(layer.node);
+    const moved = emitter.emit(
+      layer.opType,
+      [error, node?.inputs[1] ?? ''],
+      Object.fromEntries(node?.attributes ?? []),
+    );
+    const product = emitter.emit('Mul', [moved, gradient]);
+    const axes = emitter.int64s(dims.map((_, axis) => axis).slice(1));
+    const perRow = emitter.emit('ReduceSum', [product, axes], { keepdims: attribute.int(0) });
+    const value = emitter.emit('ReduceSumSquare', [perRow], { keepdims: attribute.int(0) }, 'effect');
+    this.outputs.set(`effect/${layer.name}`, { value, count: rows });
+    const length = (of: string): string =>
+      emitter.emit('ReduceL2', [of, emitter.int64s([channelAxis])], { keepdims: attribute.int(1) });
+    const heard = emitter.emit('Mul', [gradient, length(moved)], {}, 'heard');
+    this.addGram(`sensitivity/${layer.name}`, heard, dims, channelAxis, rows);
+    const inputDims = this.shapes.dimsOf(layer.inputs[0]?.value ?? '');
+    const isSame = dims.every((dim, axis) => axis === channelAxis || dim === inputDims[axis]);
+    return isSame ? emitter.emit('Mul', [error, length(gradient)], {}, 'weighed') : error;
+  }
 }

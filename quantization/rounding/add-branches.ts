@@ -70,21 +70,25 @@ function quantizersByLayer(plan: QuantizationPlan): Map<string, string> {
 }
 
 /**
- * Gains in units of the network's output error, or relative to the layer's own output: Σ|H (W − L) S|² is divided by
- * Σ|W X^½|² then.
+ * Gains in units of the network's output error, scaled so that without a branch they sum to the layer's measured effect; or
+ * relative to the layer's own output: Σ|H (W − L) S|² is divided by Σ|W X^½|² then.
  */
 function spectrumOf(
   layer: BranchableLayer,
   quantizer: string,
   { parameters, statistics, settings }: AddBranchesOptions,
 ): { spectrum: BranchSpectrum; gains: Float64Array } {
-  const errors = statistics.errors.get(quantizer);
+  const errors = statistics.errors.get(layer.name);
   const held = parameters.weights.get(layer.name);
   if (errors === undefined || held === undefined) throw new RangeError(`no statistics of ${layer.name}`);
-  const byOutput = settings.weighting === 'output';
+  const byOutput = settings.weighting !== 'layer';
   const sensitivity = byOutput ? (statistics.sensitivity.get(layer.name) ?? null) : null;
   const spectrum = branchSpectrum({ weight: held.weight, layout: layer.weight, errors, sensitivity });
-  if (byOutput) return { spectrum, gains: spectrum.gains };
+  if (byOutput) {
+    const sum = spectrum.gains.reduce((total, gain) => total + gain, 0);
+    const factor = (statistics.effects.get(layer.name) ?? sum) / Math.max(sum, Number.MIN_VALUE);
+    return { spectrum, gains: spectrum.gains.map((gain) => gain * factor) };
+  }
   const energy = outputEnergy(spectrum.weight, statistics.inputs.get(quantizer) ?? errors, tapsOf(layer.weight));
   return { spectrum, gains: spectrum.gains.map((gain) => gain / Math.max(energy, Number.MIN_VALUE)) };
 }

@@ -1,4 +1,4 @@
-import { choleskyFactor, ridged } from '../../models/linalg/cholesky.js';
+import { choleskyFactor, ridged, solveTransposed } from '../../models/linalg/cholesky.js';
 import { type Matrix, matrixRow, multiplyTransposed, transpose, zeroMatrix } from '../../models/linalg/matrix.js';
 import { symmetricEigen } from '../../models/linalg/symmetric-eigen.js';
 import { halfFromNumber, numberFromHalf } from '../../models/tensors/float16.js';
@@ -11,9 +11,9 @@ import { tapsOf, weightFromMatrix, weightMatrix } from './weight-matrix.js';
  * The best float side branch L of rank r for one layer (after SVDQuant, Li et al., ICLR 2025, §4.2; LQER, Zhang et al., ICML
  * 2024, §3). With x̂ = x + e the quantized input, y = W x becomes (W − L)(x + e) + L x, so what is left of the error is
  *
- *   E|H (W − L) e|² = |H (W − L) S|²_F,   S Sᵀ = E[e eᵀ],   H = diag(√g)
+ *   E|H (W − L) e|² = |H (W − L) S|²_F,   S Sᵀ = E[e eᵀ],   HᵀH = G
  *
- * where g_o is what an error in output channel o costs (layer-statistics.ts), or 1. By Eckart & Young the minimum over rank r
+ * where dᵀ G d is what an error d of the layer's output costs the network (layer-statistics.ts), or G = I. By Eckart & Young the minimum over rank r
  * is at L = H⁻¹ U_r U_rᵀ H W with U_r the first left singular vectors of C = H W S, and the r-th singular vector takes σ_r² off.
  * Kernel taps of a convolution see errors of different pixels, which are taken for independent.
  */
@@ -22,8 +22,8 @@ export interface BranchProblem {
   readonly layout: PlannedWeight;
   /** E[e eᵀ] of the layer's input, [Ci, Ci]. */
   readonly errors: Matrix;
-  /** g, or null for 1. */
-  readonly sensitivity: Float64Array | null;
+  /** G, [Co, Co], or null for the identity. */
+  readonly sensitivity: Matrix | null;
 }
 
 /** Everything needed to cut a branch of any rank. */
@@ -33,39 +33,33 @@ export interface BranchSpectrum {
   /** Row i is the i-th left singular vector of C. */
   readonly vectors: Matrix;
   readonly weight: Matrix;
-  /** Diagonal of H. */
-  readonly rowScale: Float64Array;
+  /** Hᵀ, lower triangular; null for the identity. */
+  readonly factor: Matrix | null;
 }
 
-/** Share of mean(diag E) added to E, so that channels without any error do not make it singular. */
-const RIDGE = 1e-6;
-/** Sensitivities below this share of the mean are raised to it: H must be invertible. */
-const LEAST_SENSITIVITY = 1e-3;
+/** Share of mean(diag E) added to E: sums in float32 leave eigenvalues of −1e-7 of the largest, which is up to Ci · mean(diag E). */
+const RIDGE = 1e-4;
+/** The same for G: directions of the output that the network hardly hears must not blow up in H⁻¹. */
+const SENSITIVITY_RIDGE = 1e-3;
 
 export function branchSpectrum({ weight, layout, errors, sensitivity }: BranchProblem): BranchSpectrum {
   const matrix = weightMatrix(weight, layout);
-  const rowScale = rowScales(matrix.rows, sensitivity);
-  const scaled = scaledRows(matrix, rowScale);
-  const spread = timesFactor(scaled, transpose(choleskyFactor(ridged(errors, RIDGE))), tapsOf(layout));
+  const factor = sensitivity === null ? null : choleskyFactor(ridged(sensitivity, SENSITIVITY_RIDGE));
+  const heard = timesTransposed(factor, matrix);
+  const spread = timesFactor(heard, transpose(choleskyFactor(ridged(errors, RIDGE))), tapsOf(layout));
   if (spread.rows <= spread.cols) {
     const { values, vectors } = symmetricEigen(multiplyTransposed(spread, spread));
-    return { gains: nonNegative(values), vectors, weight: matrix, rowScale };
+    return { gains: nonNegative(values), vectors, weight: matrix, factor };
   }
   const columns = transpose(spread);
   const { values, vectors } = symmetricEigen(multiplyTransposed(columns, columns));
   const gains = nonNegative(values);
-  return { gains, vectors: leftVectors(spread, vectors, gains), weight: matrix, rowScale };
+  return { gains, vectors: leftVectors(spread, vectors, gains), weight: matrix, factor };
 }
 
-function rowScales(rows: number, sensitivity: Float64Array | null): Float64Array {
-  if (sensitivity === null) return new Float64Array(rows).fill(1);
-  const mean = sensitivity.reduce((sum, value) => sum + value, 0) / sensitivity.length;
-  return sensitivity.map((value) => Math.sqrt(Math.max(value, LEAST_SENSITIVITY * mean, Number.MIN_VALUE)));
-}
-
-function scaledRows(matrix: Matrix, scale: Float64Array): Matrix {
-  const data = matrix.data.map((value, at) => value * (scale[Math.floor(at / matrix.cols)] as number));
-  return { ...matrix, data };
+/** H · W. */
+function timesTransposed(factor: Matrix | null, matrix: Matrix): Matrix {
+  return factor === null ? matrix : multiplyTransposed(transpose(factor), transpose(matrix));
 }
 
 /** W · (I ⊗ S) for taps that share S, given Sᵀ. */
@@ -109,14 +103,14 @@ export function cutBranch(
   layer: Pick<PlannedLayer, 'opType'>,
   layout: PlannedWeight,
 ): { readonly branch: LowRankBranch; readonly rest: Float32Tensor } {
-  const { weight, vectors, rowScale } = spectrum;
+  const { weight, vectors, factor } = spectrum;
   const up = zeroMatrix(weight.rows, rank);
   const down = zeroMatrix(rank, weight.cols);
-  const columns = transpose(scaledRows(weight, rowScale));
+  const columns = transpose(timesTransposed(factor, weight));
   for (let index = 0; index < rank; index += 1) {
     const vector = matrixRow(vectors, index);
     const image = multiplyTransposed({ rows: 1, cols: vector.length, data: vector }, columns).data;
-    const raised = vector.map((value, row) => value / (rowScale[row] as number));
+    const raised = factor === null ? vector : solveTransposed(factor, vector);
     const balance = Math.sqrt(peakOf(image) / Math.max(peakOf(raised), Number.MIN_VALUE)) || 1;
     matrixRow(down, index).set(image.map((value) => asHalf(value / balance)));
     for (let row = 0; row < weight.rows; row += 1)
