@@ -70,6 +70,12 @@ const factories = {
   measureSensitivity: body('sensitivity', { sensitivity: 'sensitivity' }, () => ({ medianError: 0.3 })),
   chooseLayerBits: body('mixed-precision', { plan: 'plan' }, () => ({ plannedSummary: chosenSummary })),
   roundWeights: body('round', { parameters: 'parameters' }, () => ({})),
+  cutBlocks: body('reconstruct', { blocks: 'blocks' }, () => ({ count: 5 })),
+  captureBlocks: body('reconstruct', {}, (input: { from: number; to: number; blocks: ArtifactRef }) => ({
+    data: new Array<ArtifactRef>(input.to - input.from).fill(input.blocks),
+  })),
+  reconstructBlock: body('reconstruct', { trained: 'trained-block' }, () => ({ before: 0.2, after: 0.1 })),
+  mergeBlocks: body('reconstruct', { parameters: 'parameters' }, () => ({})),
   finetuneParameters: body('finetune', { parameters: 'parameters' }, () => ({
     validation: { before: 2, after: 1 },
     training: { before: 2, after: 1 },
@@ -216,6 +222,48 @@ describe('the quantize workflow', () => {
     expect(order.at(-1)).toBe('sensitivity');
   });
 
+  it('reconstructs blocks in waves: those of a wave at the same time, each wave behind the one before', async () => {
+    order.length = 0;
+    const runSpec = spec('rebuilt', { finetuning: { enabled: false }, reconstruction: { enabled: true, wave: 2 } });
+    const handle = await start(runSpec, 'quantize/tiny/rebuilt/1');
+    const summary = (await handle.result()) as RunSummary;
+    const [cut, blocks, waves] = [1, 5, 3];
+    const activities = cut + blocks + 2 * waves;
+    expect(order.slice(5)).toEqual([
+      ...['round', ...new Array<string>(activities).fill('reconstruct')],
+      ...['evaluate', 'convert', 'evaluate', 'report'],
+    ]);
+    const row = summary.stages.find(({ id }) => id === 'reconstruct');
+    expect(row).toMatchObject({
+      state: 'done',
+      title: 'reconstruct block by block, 200 steps each',
+      summary: '5 of 5 blocks closer to the float network, by 3.01 dB on average',
+    });
+    expect(summary.artifacts['reconstruct.parameters']).toBeDefined();
+    const { events } = await handle.fetchHistory();
+    const types = (events ?? []).flatMap((event) => {
+      const scheduled = event.activityTaskScheduledEventAttributes?.activityType?.name;
+      if (scheduled !== undefined && scheduled !== null) return [scheduled];
+      return event.activityTaskCompletedEventAttributes === null ? [] : ['completed'];
+    });
+    const wave = ['captureBlocks', 'completed', 'reconstructBlock', 'reconstructBlock', 'completed', 'completed'];
+    const rest = ['captureBlocks', 'completed', 'reconstructBlock', 'completed', 'mergeBlocks', 'completed'];
+    const from = types.indexOf('cutBlocks');
+    const expected = [
+      'cutBlocks',
+      'completed',
+      ...wave,
+      'mergeBlocks',
+      'completed',
+      ...wave,
+      'mergeBlocks',
+      'completed',
+    ];
+    expect(types.slice(from, from + 24)).toEqual([...expected, ...rest]);
+    const again = (await (await start(runSpec, 'quantize/tiny/rebuilt/1')).result()) as RunSummary;
+    expect(again.stages.find(({ id }) => id === 'reconstruct')).toMatchObject({ state: 'reused', seconds: 0 });
+  });
+
   it('fails at once with InvalidRecipe when somebody starts it with nonsense', async () => {
     const handle = await start({ ...spec('bad'), recipe: { weights: { bits: 99 } } }, 'quantize/tiny/bad/1');
     const error = await handle.result().catch((caught: unknown) => caught);
@@ -316,7 +364,7 @@ describe('the quantize workflow', () => {
   });
 
   it('is deterministic: histories of whole, retried, failed and cancelled runs replay without a difference', async () => {
-    const ids = ['whole', 'scanned', 'crash', 'nan', 'cancelled'].map((name) => `quantize/tiny/${name}/1`);
+    const ids = ['whole', 'rebuilt', 'scanned', 'crash', 'nan', 'cancelled'].map((name) => `quantize/tiny/${name}/1`);
     for (const workflowId of ids) {
       const history = await server.client.workflow.getHandle(workflowId).fetchHistory();
       expect(history.events?.length).toBeGreaterThan(10);
