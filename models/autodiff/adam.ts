@@ -1,5 +1,7 @@
-import { type DataTypeName, type Graph, initializerFromTensor, node } from '../onnx/graph.js';
-import { float32 } from '../tensors/tensor.js';
+import type { Graph } from '../onnx/graph.js';
+import { elementCount } from '../tensors/tensor.js';
+import { fp8Offset, readFp8, writeFp8 } from './fp8-state.js';
+import { StateWriter } from './state-writer.js';
 
 /**
  * Adam (Kingma & Ba 2015, "Adam: A Method for Stochastic Optimization", algorithm 1, with the reordering of its section 2):
@@ -25,7 +27,12 @@ export interface AdamOptions {
   readonly epsilon?: number;
   /** Name of the scalar float32 input that counts steps from 1; default `adam.step`. */
   readonly step?: string;
+  /** How m and v are kept between steps; default float32. fp8: see fp8-state.ts; small parameters stay in float32. */
+  readonly state?: 'float32' | 'fp8';
 }
+
+/** Below this, the state of a parameter stays in float32: it is small beside that of the weights. */
+export const SMALLEST_FP8_STATE = 1024;
 
 export interface AdamNames {
   /** The step input: the number of this step as a float32 scalar, 1 for the first. */
@@ -42,6 +49,8 @@ export interface AdamStateNames {
   readonly next: string;
   readonly mNext: string;
   readonly vNext: string;
+  /** All state inputs (zeros before the first step) with the outputs that replace them; fp8 has three for each moment. */
+  readonly state: ReadonlyMap<string, string>;
 }
 
 /**
@@ -49,8 +58,8 @@ export interface AdamStateNames {
  * the updated parameter and state. Defaults β₁ 0.9, β₂ 0.999, ε 1e-8.
  */
 export function appendAdam(graph: Graph, parameters: readonly AdamParameter[], options: AdamOptions = {}): AdamNames {
-  const { beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, step = 'adam.step' } = options;
-  const update = new AdamWriter(graph);
+  const { beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, step = 'adam.step', state = 'float32' } = options;
+  const update = new StateWriter(graph);
   update.input(step, []);
   const debias = (beta: number, name: string) =>
     update.write('Sub', [update.number(1), update.write('Pow', [update.number(beta), step], `${name}.power`)], name);
@@ -62,6 +71,7 @@ export function appendAdam(graph: Graph, parameters: readonly AdamParameter[], o
     rest2: update.number(1 - beta2),
     epsilon: update.write('Mul', [update.number(epsilon), root2], 'adam.epsilon'),
     rate: new Map(),
+    fp8Offset: state === 'fp8' ? fp8Offset(update, step) : null,
   };
   for (const { learningRate } of parameters) {
     if (shared.rate.has(learningRate)) continue;
@@ -79,52 +89,58 @@ interface SharedValues {
   readonly epsilon: string;
   /** Learning rate with both bias corrections, by learning-rate input. */
   readonly rate: Map<string, string>;
+  /** What fp8 codes are rounded with; null keeps the state in float32. */
+  readonly fp8Offset: string | null;
 }
 
-function appendParameter(update: AdamWriter, parameter: AdamParameter, shared: SharedValues): AdamStateNames {
-  const { name, gradient: g, dims } = parameter;
-  const [m, v] = [`${name}.m`, `${name}.v`];
-  update.input(m, dims);
-  update.input(v, dims);
-  const average = (old: string, fresh: string, rest: string) => {
-    const change = update.write('Mul', [update.write('Sub', [fresh, old], `${old}.change`), rest], `${old}.part`);
-    return update.output('Add', [old, change], `${old}.next`, dims);
+/** A moment that is read at the beginning of the step and written at its end. */
+interface Moment {
+  readonly name: string;
+  readonly value: string;
+  /** Writes the new value, which float32 nodes compute as the output of `opType`; returns it. */
+  readonly replace: (opType: string, inputs: string[]) => string;
+  readonly updates: Map<string, string>;
+}
+
+function momentOf(update: StateWriter, name: string, dims: readonly number[], offset: string | null): Moment {
+  const updates = new Map<string, string>();
+  if (offset === null || elementCount(dims) < SMALLEST_FP8_STATE) {
+    update.input(name, dims);
+    const replace = (opType: string, inputs: string[]) => {
+      updates.set(name, `${name}.next`);
+      return update.output(opType, inputs, `${name}.next`, dims);
+    };
+    return { name, value: name, replace, updates };
+  }
+  const value = readFp8(update, name, dims);
+  const replace = (opType: string, inputs: string[]) => {
+    const fresh = update.write(opType, inputs, `${name}.new`);
+    const { codes, largest, power } = writeFp8(update, name, fresh, dims, offset);
+    updates.set(name, codes).set(`${name}.max`, largest).set(`${name}.power`, power);
+    return fresh;
   };
-  const mNext = average(m, g, shared.rest1);
-  const vNext = average(v, update.write('Mul', [g, g], `${name}.square`), shared.rest2);
-  const root = update.write('Sqrt', [vNext], `${name}.root`);
+  return { name, value, replace, updates };
+}
+
+function appendParameter(update: StateWriter, parameter: AdamParameter, shared: SharedValues): AdamStateNames {
+  const { name, gradient: g, dims } = parameter;
+  const [m, v] = ['m', 'v'].map((moment) => momentOf(update, `${name}.${moment}`, dims, shared.fp8Offset)) as [
+    Moment,
+    Moment,
+  ];
+  const average = (moment: Moment, fresh: string, rest: string) => {
+    const difference = update.write('Sub', [fresh, moment.value], `${moment.name}.change`);
+    return moment.replace('Add', [moment.value, update.write('Mul', [difference, rest], `${moment.name}.part`)]);
+  };
+  const first = average(m, g, shared.rest1);
+  const second = average(v, update.write('Mul', [g, g], `${name}.square`), shared.rest2);
+  const root = update.write('Sqrt', [second], `${name}.root`);
   const spread = update.write('Add', [root, shared.epsilon], `${name}.spread`);
-  const direction = update.write('Div', [mNext, spread], `${name}.direction`);
+  const direction = update.write('Div', [first, spread], `${name}.direction`);
   const rate = shared.rate.get(parameter.learningRate) ?? parameter.learningRate;
   const change = update.write('Mul', [direction, rate], `${name}.change`);
   const next = update.output('Sub', [name, change], `${name}.next`, dims);
-  return { m, v, next, mNext, vNext };
-}
-
-/** Writes the update's nodes, inputs and outputs. */
-class AdamWriter {
-  readonly nodes: ReturnType<typeof node>[] = [];
-  private readonly type: DataTypeName = 'float32';
-
-  constructor(private readonly graph: Graph) {}
-
-  input(name: string, dims: readonly number[]): void {
-    if (this.graph.inputs.some((input) => input.name === name)) return;
-    this.graph.inputs.push({ name, type: this.type, shape: dims });
-  }
-
-  write(opType: string, inputs: string[], output: string): string {
-    this.nodes.push(node(opType, inputs, [output], { name: output }));
-    return output;
-  }
-
-  output(opType: string, inputs: string[], output: string, dims: readonly number[]): string {
-    this.graph.outputs.push({ name: output, type: this.type, shape: dims });
-    return this.write(opType, inputs, output);
-  }
-
-  number(value: number): string {
-    const name = `adam.constant.${value}`;
-    return this.graph.addInitializer(initializerFromTensor(name, float32([], [value])));
-  }
+  const state = new Map([...m.updates, ...v.updates]);
+  const [mNext = '', vNext = ''] = [m, v].map((moment) => state.get(moment.name));
+  return { m: m.name, v: v.name, next, mNext, vNext, state };
 }
