@@ -21,7 +21,7 @@ export interface ValidatorContext {
 const LARGEST_BATCH = 16;
 
 /** The largest size of equal batches that leaves no item out. Throws InvalidInput for no items. */
-function batchSize(items: number): number {
+export function validationBatch(items: number): number {
   if (items === 0) {
     throw new NibbleflowError('InvalidInput', 'there is nothing to validate on: no prompt is held back', {
       where: 'calibration set',
@@ -50,7 +50,7 @@ export class Validator {
     items: readonly CalibrationItem[],
   ): Promise<Validator> {
     const { graph, plan, inputs, calibration, executor } = context;
-    const size = batchSize(items.length);
+    const size = validationBatch(items.length);
     const built = buildValidationGraph({
       graph,
       plan,

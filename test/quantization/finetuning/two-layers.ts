@@ -114,8 +114,15 @@ export async function trainingGradients(
     plan,
     parameters,
     trustFactor = null,
-  }: { graph: Graph; plan: QuantizationPlan; parameters: QuantizedParameters; trustFactor?: number | null },
-  { x, target }: { readonly x: Float32Tensor; readonly target: Float32Tensor },
+    layerLossWeight = 0,
+  }: {
+    graph: Graph;
+    plan: QuantizationPlan;
+    parameters: QuantizedParameters;
+    trustFactor?: number | null;
+    layerLossWeight?: number;
+  },
+  { x, target, t }: { readonly x: Float32Tensor; readonly target: Float32Tensor; readonly t?: Float32Tensor },
 ): Promise<Map<string, Float32Array>> {
   const training = buildTrainingGraph({
     graph,
@@ -125,7 +132,7 @@ export async function trainingGradients(
     sampleDims: x.dims,
     conditioningDims: null,
     trainedLayers: new Set(['first']),
-    layerLossWeight: 0,
+    layerLossWeight,
     outputLossWeight: 1,
     guided: null,
     trustFactor,
@@ -137,7 +144,9 @@ export async function trainingGradients(
     feeds[name] = zeros('float32', shape.map(Number));
   }
   for (const { name, initial } of training.trainables) feeds[name] = initial;
-  Object.assign(feeds, { x, [TRAINING_INPUTS.target]: target, [TRAINING_INPUTS.step]: float32([], [1]) });
+  Object.assign(feeds, { x, [TRAINING_INPUTS.step]: float32([], [1]) });
+  if (t !== undefined) feeds.t = t;
+  if (runnable.inputNames.includes(TRAINING_INPUTS.target)) feeds[TRAINING_INPUTS.target] = target;
   const moments = training.trainables.map(({ name }) => [name, training.updates.get(`${name}.m`) ?? ''] as const);
   const found = await runnable.run(
     feeds,
