@@ -30,8 +30,13 @@ export class StoredBlockData implements BlockData {
   /** The caller closes it. Throws MissingArtifact. */
   static async open(store: LocalStore, ref: ArtifactRef): Promise<StoredBlockData> {
     const file = await open(await store.path(ref), 'r');
-    const { entries, metadata } = await readSafetensorsHeader((start, end) => readRange(file, start, end));
-    return new StoredBlockData(file, entries, JSON.parse(metadata.facts ?? '{}') as BlockDataFacts);
+    try {
+      const { entries, metadata } = await readSafetensorsHeader((start, end) => readRange(file, start, end));
+      return new StoredBlockData(file, entries, JSON.parse(metadata.facts ?? '{}') as BlockDataFacts);
+    } catch (error) {
+      await file.close();
+      throw error;
+    }
   }
 
   get storage(): BlockData['storage'] {

@@ -14,6 +14,8 @@ const COST = {
 
 /** Import, plan, rounding, conversion, text and picture models, report: little, and independent of the denoiser. */
 const FIXED_MINUTES = [0.3, 2] as const;
+/** Runs of the denoiser that capture block inputs: one for each wave of blocks, the first ones short. */
+const CAPTURES = 4;
 /** Server, supervisor and worker, resident. */
 const PROCESS_BYTES = 450e6;
 /** Training keeps activations and optimizer state beside the session. */
@@ -26,17 +28,23 @@ export interface RunEstimate {
 }
 
 /** Time and memory of a whole run on this machine, as ranges: rows of each stage times the probe's seconds per row. */
-export function estimateRun(recipe: Recipe, probe: Probe, finetunes: boolean): RunEstimate {
+export function estimateRun(recipe: Recipe, probe: Probe, finetunes: boolean, scannedRows = 0): RunEstimate {
   const branches = recipe.sampling.guidance > 1 ? 2 : 1;
   const { trajectories, timesteps } = recipe.calibration;
   const evaluated = recipe.evaluation.samples * recipe.sampling.steps * branches;
   const quantizedRuns = finetunes && recipe.evaluation.beforeFinetuning ? 2 : 1;
   const steps = finetunes ? recipe.finetuning.phases.reduce((sum, phase) => sum + phase.steps, 0) : 0;
+  const { enabled, scales, ...blocks } = recipe.reconstruction;
+  // One step of every block is together one step of the denoiser.
+  const blockSteps = enabled ? blocks.steps + (scales === 'after' ? blocks.scaleSteps : 0) : 0;
   const rows: Record<keyof typeof COST, number> = {
     sampling: trajectories * recipe.sampling.steps * branches + 2 * evaluated,
     observing: trajectories * Math.min(timesteps, recipe.sampling.steps) * branches,
-    quantized: quantizedRuns * (evaluated + recipe.evaluation.timestepPairs),
-    training: steps * recipe.finetuning.batchSize,
+    quantized:
+      quantizedRuns * (evaluated + recipe.evaluation.timestepPairs) +
+      (enabled ? CAPTURES * blocks.samples : 0) +
+      scannedRows,
+    training: steps * recipe.finetuning.batchSize + blockSteps * blocks.batchSize,
   };
   const minutes = ([0, 1] as const).map((end) => {
     const kinds = Object.keys(rows) as (keyof typeof COST)[];

@@ -1,5 +1,6 @@
 import { stringify } from 'yaml';
 import type { Recipe } from '../../contracts/recipe.js';
+import { branchSentence } from './branch-sentence.js';
 import { bytes, count, duration, fixed, percent, significant } from './format-number.js';
 import { webAddress } from './html.js';
 import { kernelNote } from './kernel-note.js';
@@ -61,6 +62,13 @@ function quantization(data: ReportData): Record<string, unknown> {
     }),
     ...(coverage && {
       coverage: { layers: coverage.layers, parameters: coverage.parameters, multiply_adds: coverage.macs },
+      ...(coverage.branches && {
+        float_branches: {
+          layers: coverage.branches.layers,
+          extra_multiply_adds: coverage.branches.macs,
+          bytes: coverage.branches.bytes,
+        },
+      }),
     }),
     ...(size && { float_bytes: size.floatBytes, quantized_bytes: size.quantizedBytes }),
   };
@@ -84,6 +92,7 @@ function whatWasDone({ recipe, finetuning }: ReportData): string[] {
     weightSentence(recipe),
     activationSentence(recipe),
     ...transformSentences(recipe),
+    ...reconstructionSentences(recipe),
     ...finetuningSentences(recipe, finetuning),
   ];
 }
@@ -124,6 +133,14 @@ function transformSentences({ transforms, calibration, sampling }: Recipe): stri
   ];
 }
 
+function reconstructionSentences({ reconstruction }: Recipe): string[] {
+  if (!reconstruction.enabled) return [];
+  const scales = reconstruction.scales === 'none' ? '' : ', with the scales of activations that no other block reads';
+  return [
+    `Rounded block by block: which weights go up and which down was learned in ${reconstruction.steps} steps of each block on ${reconstruction.samples} calls of the denoiser${scales}. A block keeps nearest rounding where learning did not lower its error on held-back calls.`,
+  ];
+}
+
 function finetuningSentences({ finetuning }: Recipe, result: ReportData['finetuning']): string[] {
   if (!finetuning.enabled || result === undefined) return ['Not finetuned.'];
   const names = finetuning.phases.map(({ name }) => markdownCell(name)).join(', then ');
@@ -146,6 +163,7 @@ function costs({ size, coverage, stages, compute }: ReportData): string[] {
     lines.push(
       `At the low bits: ${percent(coverage.layers)} of the layers, ${percent(coverage.parameters)} of the weights, ${percent(coverage.macs)} of the multiply-adds.`,
     );
+    if (coverage.branches) lines.push(branchSentence(coverage.branches));
   }
   if (stages) {
     const seconds = stages.reduce((sum, stage) => sum + stage.seconds, 0);
