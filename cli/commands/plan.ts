@@ -1,5 +1,8 @@
 import { Command } from 'commander';
 import type { ExitCode } from '../../contracts/errors.js';
+import type { Recipe } from '../../contracts/recipe.js';
+import type { QuantizationPlan } from '../../quantization/layer-plan.js';
+import { scanMeasurements } from '../../quantization/sensitivity/plan-at-bits.js';
 import { checkDevice } from '../check-device.js';
 import type { CommandAction } from '../command-result.js';
 import { print } from '../console-output.js';
@@ -31,7 +34,12 @@ async function showPlan(folder: string, options: RunOptions): Promise<ExitCode> 
   ]);
   const plan = await planRun(spec, loaded.storeDir);
   const { enabled, phases } = spec.recipe.finetuning;
-  const estimate = estimateRun(spec.recipe, await probeFolder(spec), enabled && phases.length > 0);
+  const estimate = estimateRun(
+    spec.recipe,
+    await probeFolder(spec),
+    enabled && phases.length > 0,
+    scannedRows(plan, spec.recipe),
+  );
   if (options.output === 'text') print(planText(plan, estimate));
   else if (options.output === 'json') print(JSON.stringify({ ...plan, estimate }, null, 2));
   else {
@@ -40,4 +48,9 @@ async function showPlan(folder: string, options: RunOptions): Promise<ExitCode> 
     print(JSON.stringify({ event: 'plan', ...totals, estimate }));
   }
   return 0;
+}
+
+/** Rows of the denoiser that the sensitivity scan runs. */
+function scannedRows(plan: QuantizationPlan, { sensitivity }: Recipe): number {
+  return sensitivity.enabled ? scanMeasurements(plan, sensitivity.bits) * sensitivity.items : 0;
 }

@@ -40,3 +40,13 @@ export function bitsInUse(plan: QuantizationPlan, more: readonly number[]): numb
   });
   return [...new Set([...found, ...more])].sort((a, b) => a - b);
 }
+
+/** How many times a scan at `bits` (and the plan's own) runs all its calls; 0 without bits. */
+export function scanMeasurements(plan: QuantizationPlan, bits: readonly number[]): number {
+  if (bits.length === 0) return 0;
+  const perWave = plan.layers.reduce((sum, layer) => {
+    const found = bitsOf(layer);
+    return sum + (found === null ? 0 : found.weights === null ? 1 : 2);
+  }, 1);
+  return 1 + bitsInUse(plan, bits).length * perWave;
+}

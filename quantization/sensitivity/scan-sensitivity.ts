@@ -12,7 +12,7 @@ import { dequantizeCodes, roundToCodes } from '../rounding/round-nearest.js';
 import { roundParameters } from '../rounding/round-parameters.js';
 import { buildLayerErrorGraph } from './layer-error-graph.js';
 import { type NetworkError, NetworkReference } from './network-error.js';
-import { bitsInUse, planAtBits } from './plan-at-bits.js';
+import { bitsInUse, planAtBits, scanMeasurements } from './plan-at-bits.js';
 import { buildScanGraph, type ScanGraph } from './scan-graph.js';
 import type { Sensitivity } from './sensitivity.js';
 import { type SensitivityBatch, sensitivityBatches, sensitivityItems } from './sensitivity-items.js';
@@ -182,11 +182,10 @@ class SensitivityScan {
   }
 
   private async report(note: string, isWaveEnd = false): Promise<void> {
-    const perWave = this.layers.reduce((sum, layer) => sum + this.kindsOf(layer).length, 0) + 1;
     const ownWaves = new Set([...this.own.keys()].map((key) => key.split('/')[0])).size;
     await this.options.onProgress?.({
       done: this.network.size + ownWaves,
-      total: 1 + this.waves.length * perWave,
+      total: Math.max(1, scanMeasurements(this.options.plan, this.options.bits)),
       note,
       isWaveEnd,
       state: () => ({ network: Object.fromEntries(this.network), own: Object.fromEntries(this.own) }),
