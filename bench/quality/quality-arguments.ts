@@ -29,9 +29,16 @@ const QUICK_SAMPLES = 64;
 export function qualityArguments(argv: readonly string[]): QualityArguments {
   const { values, positionals } = parsed(argv);
   const quick = values.quick ?? false;
+  const settings = values.set ?? [];
+  if (settings.length > 0 && !settings.some((setting) => setting.startsWith('name='))) {
+    throw new NibbleflowError('InvalidInput', 'a recipe with other settings is another recipe: give it a name', {
+      where: settings.map((setting) => `--set ${setting}`).join(' '),
+      fix: 'For example: --set activations.bits=6 --set name=quest-a6',
+    });
+  }
   return {
     recipes: positionals.length === 0 ? DEFAULT_RECIPES : positionals,
-    settings: values.set ?? [],
+    settings,
     samples: values.samples === undefined ? (quick ? QUICK_SAMPLES : undefined) : count('--samples', values.samples),
     beforeOnly: values['before-only'] ?? false,
     quick,

@@ -49,20 +49,15 @@ describe('the command line', () => {
     });
   });
 
+  it('wants a name for a recipe with other settings: its result would take the place of the recipe', () => {
+    expect(() => qualityArguments(['quest', '--set', 'activations.bits=6'])).toThrow('give it a name');
+  });
+
   it('takes recipes and switches in any order', () => {
-    const found = qualityArguments([
-      '--quick',
-      'a',
-      '--before-only',
-      './b.yaml',
-      '--threads',
-      '2',
-      '--set',
-      'weights.bits=3',
-    ]);
+    const found = qualityArguments(['--quick', 'a', '--before-only', './b.yaml', '--threads', '2', '--set', 'name=c']);
     expect(found).toEqual({
       recipes: ['a', './b.yaml'],
-      settings: ['weights.bits=3'],
+      settings: ['name=c'],
       samples: 64,
       beforeOnly: true,
       quick: true,
