@@ -55,7 +55,7 @@ export async function reportData(
     scores: scoreTableData(evaluations),
     compute: spec.compute,
     size: await sizeOf(store, artifacts),
-    coverage: coverageData(plan, bitsLabel),
+    coverage: { ...coverageData(plan, bitsLabel), ...(summary.branches ? { branches: summary.branches } : {}) },
     notices: plan.notices,
     samples: sheet?.sheet,
     timestepSqnr: timestepSeries(evaluations),

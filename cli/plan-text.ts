@@ -15,6 +15,9 @@ export function planText(plan: QuantizationPlan, estimate: RunEstimate): string 
     ...lines,
     '',
     `Coverage   ${percent(coverage.layers)} of layers, ${percent(coverage.parameters)} of parameters, ${percent(coverage.macs)} of MACs at the recipe's low bits`,
+    ...(coverage.branchBudget === undefined
+      ? []
+      : [`Branches   float side branches of low rank, up to ${percent(coverage.branchBudget)} more MACs`]),
     `Denoiser   ${megabytes(plan.floatBytes)} → about ${megabytes(plan.estimatedBytes)} (${ratio.toFixed(1)}× smaller)`,
     `Time       ${estimate.minutes.map((minutes) => durationText(minutes * 60)).join(' to ')} on this machine, from a probe of the float denoiser`,
     estimate.memoryBytes === null

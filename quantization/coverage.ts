@@ -20,6 +20,7 @@ export function coverageOf(layers: readonly PlannedLayer[], recipe: Recipe): Cov
     parameters: share((layer) => layer.parameters),
     macs: share((layer) => layer.macs),
     macsByBits,
+    ...(recipe.lowRank.macsBudget > 0 ? { branchBudget: recipe.lowRank.macsBudget } : {}),
   };
 }
 
@@ -53,6 +54,8 @@ export const QUANTIZER_BYTES = {
 const SCALE_BYTES = 4;
 const ZERO_POINT_BYTES = 1;
 const FLOAT_BYTES = 4;
+/** Of a number in a float side branch. Branches are taken to have as many numbers per multiply-add as the layers. */
+const BRANCH_BYTES = 2;
 
 /**
  * Estimated bytes of the quantized denoiser: the file of the float graph, less the float bytes of quantized weights, plus their codes (two
@@ -76,7 +79,8 @@ export function estimateBytes(layers: readonly PlannedLayer[], recipe: Recipe, f
     const rows = scheme.ranges === 'timestep' ? recipe.calibration.timesteps : 1;
     bytes += QUANTIZER_BYTES[scheme.ranges] + (scheme.ranges === 'dynamic' ? 0 : rows * rowBytes(scheme));
   }
-  return Math.round(bytes);
+  const branches = recipe.lowRank.macsBudget * sum(layers, (layer) => layer.parameters) * BRANCH_BYTES;
+  return Math.round(bytes + branches);
 }
 
 /** Bytes of one row of a range table; groups are counted with the candidate that has more entries. */

@@ -114,4 +114,6 @@ export interface Coverage {
   readonly macs: number;
   /** Multiply-adds per bit pair `w4a4`, `w8a8`, `a8a8` (two activations), `float`: shares of all of them. */
   readonly macsByBits: Readonly<Record<string, number>>;
+  /** Most multiply-adds that float side branches may add, as a share of all; absent: there will be none. */
+  readonly branchBudget?: number;
 }

@@ -7,6 +7,7 @@ import type { QuantizationPlan } from './layer-plan.js';
 import type { DenoiserInputs } from './layer-roles.js';
 import { planLayers } from './plan-layers.js';
 import { refuseReconstruction } from './rounding/reconstruction/refuse-reconstruction.js';
+import { refuseBranches } from './rounding/refuse-branches.js';
 import { type TransformedDenoiser, transformDenoiser } from './transforms/transform-denoiser.js';
 
 /** A denoiser, transformed, with the plan for it. */
@@ -26,6 +27,7 @@ export function planDenoiser(pipeline: Pipeline, recipe: Recipe): PlannedDenoise
     floatBytes: componentBytes(pipeline.files, pipeline.denoiser),
     transformedBytes: writeModel(transformed.graph).byteLength,
   });
+  refuseBranches(pipeline.denoiser, { ...transformed, plan }, recipe);
   refuseReconstruction(pipeline.denoiser, inputs, { ...transformed, plan }, recipe);
   return { ...transformed, plan };
 }

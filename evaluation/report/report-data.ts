@@ -93,6 +93,8 @@ export interface CoverageData {
     readonly parameters: number;
     readonly macs: number;
   }[];
+  /** Float side branches beside quantized layers: multiply-adds on top of all of these, as a share of them; bytes in the file. */
+  readonly branches?: { readonly layers: number; readonly macs: number; readonly bytes: number };
 }
 
 /** The sample grid as a PNG; sizes and cells as `composeGrid` gave them. */

@@ -1,3 +1,4 @@
+import { branchSentence } from './branch-sentence.js';
 import { bytes, count, fixed, percent, shortCount, signed } from './format-number.js';
 import { type Html, html } from './html.js';
 import type { CoverageData, PairedDifference, ReportData, ScoreTableData, SizeData } from './report-data.js';
@@ -92,7 +93,7 @@ function coverageTable(coverage: CoverageData, scheme: string): Html {
 ${rows}</tbody></table></div>
 <p class="notes">In ${scheme}: ${percent(coverage.layers)} of the layers, ${percent(coverage.parameters)} of the weights, ${percent(
     coverage.macs,
-  )} of the multiply-adds (MACs, per sample and step).</p></div>`;
+  )} of the multiply-adds (MACs, per sample and step).${coverage.branches && html` ${branchSentence(coverage.branches)}`}</p></div>`;
 }
 
 function sizeTable({ floatBytes, quantizedBytes, parts = [] }: SizeData): Html {
