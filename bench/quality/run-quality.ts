@@ -104,9 +104,6 @@ class QualityBench {
     const shipped = await this.quantize(spec, options.beforeOnly);
     const plain = options.plain ? await this.quantize({ ...spec, recipe: plainRounding(recipe) }, true) : null;
     const evaluation = await this.evaluation(spec, shipped.made);
-    const floatPictures = await evaluation.checkFloatPictures();
-    const { frechetToReference: floatToReference } = await evaluation.float('protocol');
-    const noiseFloor = await evaluation.float('other seeds');
     const rows = new RowWriter(evaluation, this.log);
     const before = options.before ? shipped.made.before : null;
     const scores = {
@@ -114,11 +111,28 @@ class QualityBench {
       before: before === null ? null : await rows.add(`${recipe.name}: before finetuning`, shipped, before, null),
       shipped: await rows.add(recipe.name, shipped, shipped.made.shipped),
     };
-    const row = rows.rows.at(-1) as TableRow;
     const { made, benchBytes } = shipped;
+    const row = rows.rows.at(-1) as TableRow;
     return {
-      schemaVersion: 2,
+      ...(await this.setting(evaluation)),
       recipe: recipe.name,
+      rows: rows.rows,
+      claims: claimsOf({ recipe: recipe.name, ...scores, row }, protocol.published),
+      notes: [...made.stages.map(stageNote), peakText(made.cost.engineBytes, benchBytes)],
+      settings: withoutPlaces(recipe),
+      quantized: made,
+      scores,
+    };
+  }
+
+  /** What a result has in common with those of other recipes. */
+  private async setting(evaluation: ProtocolEvaluation) {
+    const { options, protocol } = this;
+    const floatPictures = await evaluation.checkFloatPictures();
+    const { frechetToReference: floatToReference } = await evaluation.float('protocol');
+    const noiseFloor = await evaluation.float('other seeds');
+    return {
+      schemaVersion: 2 as const,
       date: options.date,
       machine: machineLine(options.threads),
       protocol: protocol.name,
@@ -127,12 +141,7 @@ class QualityBench {
       floatPictures,
       floatToReference,
       noiseFloor: tableRow(rowOf(FLOOR, noiseFloor, { macsAtFourBits: null, minutes: null })),
-      rows: rows.rows,
-      claims: claimsOf({ recipe: recipe.name, ...scores, row }, protocol.published),
-      notes: [...made.stages.map(stageNote), peakText(made.cost.engineBytes, benchBytes)],
-      settings: withoutPlaces(recipe),
-      quantized: made,
-      scores: { ...scores, noiseFloor },
+      noiseFloorScores: noiseFloor,
     };
   }
 
