@@ -72,7 +72,7 @@ function readCase(path: string): Graph {
 
 function inputsOf(graph: Graph, { dims, integers = 1 }: ModelCase): Map<string, Tensor> {
   return new Map(
-    graph.inputs.map(({ name, type }, stream) => {
+    graph.inputs.map(({ name, type }, stream): [string, Tensor] => {
       const shape = dims[name] ?? [];
       const values = gaussianTensor(21, stream, shape);
       const counts = Array.from(values.data, (value) => Math.floor(Math.abs(value) * 1000) % (integers + 1));
