@@ -29,7 +29,7 @@ export function createFinetuneParameters(deps: ActivityDeps): Activities['finetu
       deps,
       {
         stage: 'finetune',
-        version: 2,
+        version: 3,
         input: finetuneParametersInputSchema,
         key: ({ recipe, ...input }) => ({
           ...input,

@@ -1,16 +1,18 @@
 import { appendAdam } from '../../models/autodiff/adam.js';
+import { recomputeBlocks } from '../../models/autodiff/memory/recompute-blocks.js';
+import { saveInEightBits } from '../../models/autodiff/memory/save-in-eight-bits.js';
 import { foldConstants } from '../../models/onnx/fold-constants.js';
 import { attribute, DATA_TYPE, type Graph } from '../../models/onnx/graph.js';
 import { NodeEmitter } from '../../models/onnx/node-emitter.js';
 import { removeDeadCode } from '../../models/onnx/remove-dead-code.js';
 import { inferShapes } from '../../models/onnx/shape-inference.js';
-import { type Float32Tensor, float32 } from '../../models/tensors/tensor.js';
+import { type Float32Tensor, float32, zeros } from '../../models/tensors/tensor.js';
 import { activationQuantizers } from '../activation-quantizers.js';
 import { insertQuantizers } from '../conversion/insert-quantizers.js';
 import { type FloatContext, floatLowering, trainableName } from '../conversion/lower-to-float.js';
 import type { PlannedLayer, QuantizationPlan } from '../layer-plan.js';
 import type { DenoiserInputs } from '../layer-roles.js';
-import type { QuantizedParameters } from '../quantized-parameters.js';
+import { BRANCH_FACTORS, type QuantizedParameters } from '../quantized-parameters.js';
 import { appendSurrogateGradients, type Surrogates } from './surrogate-gradients.js';
 import { trustLowering } from './trust-estimator.js';
 import { unitsFromWeight } from './weight-units.js';
@@ -41,10 +43,18 @@ export interface TrainingGraphSpec {
   readonly guided: { readonly scale: number; readonly weight: number } | null;
   /** Factor of the trust estimator's radius; without one, gradients pass rounding everywhere. */
   readonly trustFactor?: number | null;
+  /** What is given up for less memory; absent is nothing. */
+  readonly memory?: TrainingMemory;
+}
+
+export interface TrainingMemory {
+  readonly recompute: 'none' | 'blocks';
+  readonly savedActivations: 'float32' | 'int8';
+  readonly optimizerState: 'float32' | 'fp8';
 }
 
 export interface Trainable {
-  /** Graph input; `<name>.m` and `<name>.v` are its Adam moments. */
+  /** Graph input; its Adam moments are inputs whose names start with `<name>.m` and `<name>.v`. */
   readonly name: string;
   readonly kind: 'weight' | 'scale';
   readonly initial: Float32Tensor;
@@ -71,7 +81,7 @@ export const TRAINING_INPUTS = {
 /** Prefix of the float copy's values. */
 const TEACHER = 'float/';
 
-/** The trainables of a phase, in units of the grids: weights, biases and scales of its layers, and every activation table. */
+/** The trainables of a phase, in units of the grids: weights, biases, scales and branches of its layers, and every activation table. */
 export function trainablesOf(
   plan: QuantizationPlan,
   parameters: QuantizedParameters,
@@ -85,6 +95,11 @@ export function trainablesOf(
     trainables.push({ name: trainableName.weight(name), kind: 'weight', initial: codes });
     trainables.push({ name: trainableName.scales(name), kind: 'scale', initial: factor });
     if (shift !== null) trainables.push({ name: trainableName.bias(name), kind: 'weight', initial: shift });
+    const branch = parameters.branches.get(name);
+    for (const factor of branch === undefined ? [] : BRANCH_FACTORS) {
+      const initial = zeros('float32', branch?.[factor].dims ?? []);
+      trainables.push({ name: trainableName.branch(name, factor), kind: 'weight', initial });
+    }
   }
   for (const { id } of activationQuantizers(plan)) {
     const found = parameters.activations.get(id);
@@ -157,7 +172,7 @@ export function buildTrainingGraph(spec: TrainingGraphSpec): TrainingGraph {
   const loss = emitter.at('loss').emit('Sum', losses, {}, 'total');
   removeAllBut(graph, loss, student.surrogates);
   const trainables = trainablesOf(spec.plan, spec.parameters, spec.trainedLayers);
-  const updates = appendUpdates(graph, loss, trainables, student.surrogates);
+  const updates = appendUpdates(graph, loss, trainables, student.surrogates, spec.memory);
   return { graph, trainables, loss, updates };
 }
 
@@ -247,12 +262,17 @@ function appendUpdates(
   loss: string,
   trainables: readonly Trainable[],
   surrogates: Surrogates,
+  memory: TrainingMemory | undefined,
 ): Map<string, string> {
   const dims: Record<string, readonly number[]> = {};
   for (const input of graph.inputs) dims[input.name] = (input.shape ?? []).map(Number);
   const shapes = inferShapes(graph, dims);
   const wrt = trainables.map(({ name }) => name);
+  const forwardCount = graph.nodes.length;
   const gradients = appendSurrogateGradients(graph, shapes, { loss, wrt, surrogates });
+  const forward = graph.nodes.slice(0, forwardCount);
+  if (memory?.recompute === 'blocks') recomputeBlocks(graph, shapes, forwardCount);
+  if (memory?.savedActivations === 'int8') saveInEightBits(graph, shapes, forward, wrt);
   const adam = appendAdam(
     graph,
     trainables.map(({ name, kind, initial }) => ({
@@ -261,11 +281,12 @@ function appendUpdates(
       dims: initial.dims,
       learningRate: kind === 'weight' ? TRAINING_INPUTS.weightRate : TRAINING_INPUTS.scaleRate,
     })),
-    { step: TRAINING_INPUTS.step },
+    { step: TRAINING_INPUTS.step, state: memory?.optimizerState ?? 'float32' },
   );
   const updates = new Map<string, string>();
   for (const [name, state] of adam.parameters) {
-    updates.set(name, state.next).set(state.m, state.mNext).set(state.v, state.vNext);
+    updates.set(name, state.next);
+    for (const [input, output] of state.state) updates.set(input, output);
   }
   return updates;
 }
