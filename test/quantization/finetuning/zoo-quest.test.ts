@@ -43,6 +43,8 @@ function quest(activations: RecipeInput['activations'], finetuning: RecipeInput[
     finetuning: {
       ...recipe.finetuning,
       batchSize: 4,
+      // The paper's loss, which is what validation measures.
+      guidedLossWeight: 0,
       validateEvery: STEPS / 2,
       validationFraction: 0.25,
       phases: (recipe.finetuning?.phases ?? []).map((phase) => ({ ...phase, steps: STEPS })),
