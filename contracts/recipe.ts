@@ -319,6 +319,20 @@ export const recipeFields = z.strictObject({
         .max(1000)
         .default(1)
         .describe('gradient trust: 1 trusts errors up to half a step of the best grid for a Gaussian'),
+      recompute: z
+        .enum(['none', 'blocks'])
+        .default('none')
+        .describe('less memory, more time: activations of a block are computed again when its gradients are'),
+      savedActivations: z
+        .enum(['float32', 'int8'])
+        .default('float32')
+        .describe('less memory: activations wait for their gradients in 8 bits with a range per group'),
+      optimizerState: z
+        .enum(['float32', 'fp8'])
+        .default('float32')
+        .describe(
+          "less memory and smaller checkpoints: Adam's moments of large parameters in FP8 with a range per group",
+        ),
       seed: z.number().int().nonnegative().default(2),
     })
     .prefault({}),

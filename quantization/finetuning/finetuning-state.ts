@@ -30,7 +30,7 @@ export interface FinetuningState {
   readonly curve: readonly CurvePoint[];
   readonly trainingBefore: number;
   /** Current trainables and their Adam moments by input name; empty at the start of a phase. */
-  readonly live: ReadonlyMap<string, Float32Tensor>;
+  readonly live: ReadonlyMap<string, Tensor>;
 }
 
 type Scalars = Omit<FinetuningState, 'start' | 'bestTrained' | 'live'>;
@@ -55,11 +55,11 @@ export function stateFromCheckpoint(
 ): FinetuningState {
   const start = new Map<string, Tensor>();
   const bestTrained = new Map<string, Float32Tensor>();
-  const live = new Map<string, Float32Tensor>();
+  const live = new Map<string, Tensor>();
   for (const [name, value] of tensors) {
     if (name.startsWith('start/')) start.set(name.slice('start/'.length), value);
     else if (name.startsWith('best/')) bestTrained.set(name.slice('best/'.length), asFloat32(value));
-    else if (name.startsWith('live/')) live.set(name.slice('live/'.length), asFloat32(value));
+    else if (name.startsWith('live/')) live.set(name.slice('live/'.length), value);
   }
   const scalars = JSON.parse(metadata.state ?? '{}') as Scalars;
   return { ...scalars, start: parametersFromTensors(start), bestTrained, live };

@@ -3,7 +3,7 @@ import type { FinetuningPhase } from '../../contracts/recipe.js';
 import type { Executor, Resident, Runnable } from '../../models/executor.js';
 import type { Graph } from '../../models/onnx/graph.js';
 import { writeModel } from '../../models/onnx/model-proto.js';
-import { asFloat32, type Float32Tensor, float32, zeros } from '../../models/tensors/tensor.js';
+import { asFloat32, type Float32Tensor, float32, type Tensor, zeros } from '../../models/tensors/tensor.js';
 import { branchCount, type CalibrationItem, type CalibrationSet } from '../calibration/calibration-set.js';
 import type { QuantizedParameters } from '../quantized-parameters.js';
 import type { FinetuneOptions } from './finetune-parameters.js';
@@ -62,6 +62,7 @@ export class PhaseRun {
       guided:
         branchCount(calibration) === 2 ? { scale: this.options.guidance, weight: settings.guidedLossWeight } : null,
       trustFactor: settings.gradient === 'trust' ? settings.trustFactor : null,
+      memory: settings,
     });
   }
 }
@@ -150,7 +151,8 @@ class PhaseLoop {
     };
     const next = { ...state, curve: [...state.curve, point], lossSum: 0, lossCount: 0 };
     if (!(validation < state.bestValidation)) return { ...next, stale: state.stale + 1 };
-    const bestTrained = await this.download(this.training.trainables.map(({ name }) => name));
+    const trained = await this.download(this.training.trainables.map(({ name }) => name));
+    const bestTrained = new Map([...trained].map(([name, value]) => [name, asFloat32(value)] as const));
     return { ...next, bestTrained, bestValidation: validation, stale: 0 };
   }
 
@@ -172,11 +174,11 @@ class PhaseLoop {
     return found;
   }
 
-  private async download(names: readonly string[]): Promise<Map<string, Float32Tensor>> {
-    const result = new Map<string, Float32Tensor>();
+  private async download(names: readonly string[]): Promise<Map<string, Tensor>> {
+    const result = new Map<string, Tensor>();
     for (const name of names) {
       const resident = this.sessions.residents[name];
-      if (resident !== undefined) result.set(name, asFloat32(await this.options.executor.download(resident)));
+      if (resident !== undefined) result.set(name, await this.options.executor.download(resident));
     }
     return result;
   }
@@ -216,13 +218,14 @@ function rateFactor(step: number, steps: number): number {
 async function uploadAll(
   executor: Executor,
   training: TrainingGraph,
-  live: ReadonlyMap<string, Float32Tensor>,
+  live: ReadonlyMap<string, Tensor>,
 ): Promise<Record<string, Resident>> {
   const initial = new Map(training.trainables.map((one: Trainable) => [one.name, one.initial]));
   const residents: Record<string, Resident> = {};
   for (const name of training.updates.keys()) {
-    const dims = (training.graph.inputs.find((input) => input.name === name)?.shape ?? []).map(Number);
-    residents[name] = await executor.upload(live.get(name) ?? initial.get(name) ?? zeros('float32', dims));
+    const input = training.graph.inputs.find((candidate) => candidate.name === name);
+    const empty = zeros(input?.type === 'uint8' ? 'uint8' : 'float32', (input?.shape ?? []).map(Number));
+    residents[name] = await executor.upload(live.get(name) ?? initial.get(name) ?? empty);
   }
   return residents;
 }
