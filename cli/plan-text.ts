@@ -4,7 +4,7 @@ import { durationText } from './progress-line.js';
 
 /** The plan for people: a line per layer, then coverage, sizes and the estimate. */
 export function planText(plan: QuantizationPlan, estimate: RunEstimate): string {
-  const rows = plan.layers.map((layer) => [layer.name, layer.role, schemeAndReason(layer)] as const);
+  const rows = plan.layers.map((layer) => [layer.name, roleText(layer), schemeAndReason(layer)] as const);
   const widths = [0, 1].map((column) => Math.max(...rows.map((row) => row[column as 0 | 1].length)));
   const lines = rows.map(
     ([name, role, text]) => `${name.padEnd(widths[0] ?? 0)}  ${role.padEnd(widths[1] ?? 0)}  ${text}`,
@@ -25,6 +25,11 @@ export function planText(plan: QuantizationPlan, estimate: RunEstimate): string 
       : `Memory     ${estimate.memoryBytes.map(megabytes).join(' to ')}`,
     ...(plan.notices ?? []).map((notice) => `Note       ${notice}`),
   ].join('\n');
+}
+
+/** What finetuning phases choose layers by: the finest names. */
+function roleText({ role, attentionParts = [] }: PlannedLayer): string {
+  return attentionParts.length === 0 ? role : attentionParts.join(' + ');
 }
 
 function schemeAndReason(layer: PlannedLayer): string {
