@@ -12,8 +12,8 @@ import { LagrangianBound } from './lagrangian-bound.js';
 /**
  * The best choice, by dynamic programming over Pareto-optimal partial choices (Nemhauser and Ullmann 1969, for multiple-choice
  * knapsacks): after each group only those partial choices are kept that no other one beats in error and in every cost, and whose
- * Lagrangian bound on the whole error is below the greedy choice's. Exact as long as the list stays below MOST_STATES; beyond
- * that, partial choices with the worst bounds are dropped and the result says so.
+ * Lagrangian bound on the whole error is below the best choice known. Lists are first kept short, by dropping the partial
+ * choices with the worst bounds, which finds good choices soon; then longer, until nothing that could be better was dropped.
  */
 export interface ExactChoice {
   readonly choice: Choice;
@@ -23,8 +23,8 @@ export interface ExactChoice {
   readonly lowerBound: number;
 }
 
-/** Of partial choices; each is a few numbers. */
-const MOST_STATES = 50_000;
+/** Partial choices that are kept per group, one pass after the other. */
+const LIST_LENGTHS = [100, 1000, 4000];
 
 /** Two sums of the same errors in different orders differ by less than this, relatively. */
 const ROUNDING = 1e-12;
@@ -37,34 +37,51 @@ interface State {
 }
 
 /** @returns null when nothing is affordable. Throws RangeError for more than MOST_BUDGETS budgets. */
-export function chooseExactly(problem: ChoiceProblem, mostStates = MOST_STATES): ExactChoice | null {
+export function chooseExactly(
+  problem: ChoiceProblem,
+  listLengths: readonly number[] = LIST_LENGTHS,
+): ExactChoice | null {
   if (problem.budgets.length > MOST_BUDGETS)
     throw new RangeError(`at most ${MOST_BUDGETS} budgets can be kept exactly`);
-  const greedy = chooseGreedily(problem);
   const bound = new LagrangianBound(problem);
-  let limit = greedy === null ? Number.POSITIVE_INFINITY : errorOf(problem, greedy) * (1 + ROUNDING);
+  let best = chooseGreedily(problem);
+  let dropped = Number.NEGATIVE_INFINITY;
+  for (const length of listLengths) {
+    const found = pass(problem, bound, length, best === null ? Number.POSITIVE_INFINITY : errorOf(problem, best));
+    dropped = found.dropped;
+    if (found.choice !== null && (best === null || errorOf(problem, found.choice) < errorOf(problem, best))) {
+      best = found.choice;
+    }
+    if (dropped >= (best === null ? Number.POSITIVE_INFINITY : errorOf(problem, best))) break;
+  }
+  if (best === null) return null;
+  const error = errorOf(problem, best);
+  return { choice: best, isOptimal: dropped >= error, lowerBound: Math.min(error, dropped) };
+}
+
+/** One walk over the groups. `dropped`: the smallest bound of what was left out for want of room; Infinity when nothing was. */
+function pass(
+  problem: ChoiceProblem,
+  bound: LagrangianBound,
+  length: number,
+  known: number,
+): { choice: Choice | null; dropped: number } {
+  const limit = known * (1 + ROUNDING);
   let states: State[] = [{ error: 0, costs: problem.budgets.map(() => 0), option: -1, before: null }];
   let dropped = Number.POSITIVE_INFINITY;
   for (const [group, options] of problem.groups.entries()) {
-    const next = paretoOptimal(extended(states, options, problem.budgets)).filter(
-      (state) => bound.of(group + 1, state) <= limit,
-    );
-    if (next.length > mostStates) {
-      next.sort((a, b) => bound.of(group + 1, a) - bound.of(group + 1, b));
-      for (const state of next.splice(mostStates)) dropped = Math.min(dropped, bound.of(group + 1, state));
-    }
-    states = next;
+    const boundOf = (state: State): number => bound.of(group + 1, state);
+    const hopeful = extended(states, options, problem.budgets).filter((state) => boundOf(state) <= limit);
+    states = paretoOptimal(hopeful);
+    if (states.length <= length) continue;
+    states.sort((a, b) => boundOf(a) - boundOf(b));
+    for (const state of states.splice(length)) dropped = Math.min(dropped, boundOf(state));
   }
   const best = states.reduce<State | null>(
     (found, state) => (found === null || state.error < found.error ? state : found),
     null,
   );
-  if (best === null && greedy === null) return null;
-  const choice = best === null ? greedy : choiceOf(best);
-  if (choice === null) return null;
-  limit = errorOf(problem, choice);
-  const isOptimal = dropped >= limit;
-  return { choice, isOptimal, lowerBound: isOptimal ? limit : Math.min(limit, dropped) };
+  return { choice: best === null ? null : choiceOf(best), dropped };
 }
 
 function extended(states: readonly State[], options: readonly ChoiceOption[], budgets: readonly number[]): State[] {

@@ -1,16 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { EngineExecutor } from '../../../activities/engine/engine-executor.js';
-import type { Feeds, Runnable } from '../../../models/executor.js';
-import type { Graph } from '../../../models/onnx/graph.js';
-import { writeModel } from '../../../models/onnx/model-proto.js';
-import { NodeEmitter } from '../../../models/onnx/node-emitter.js';
-import { asFloat32, type Tensor } from '../../../models/tensors/tensor.js';
 import { ActivationObservers } from '../../../quantization/calibration/activation-observers.js';
 import type { CalibrationSet } from '../../../quantization/calibration/calibration-set.js';
-import { insertQuantizers } from '../../../quantization/conversion/insert-quantizers.js';
-import { floatLowering } from '../../../quantization/conversion/lower-to-float.js';
-import type { PlannedLayer, QuantizationPlan } from '../../../quantization/layer-plan.js';
-import { roundParameters } from '../../../quantization/rounding/round-parameters.js';
 import { planAtBits } from '../../../quantization/sensitivity/plan-at-bits.js';
 import {
   type ScanState,
@@ -21,6 +12,7 @@ import { errorAt, medianOwnError, type Sensitivity } from '../../../quantization
 import { sensitivityBatches, sensitivityItems } from '../../../quantization/sensitivity/sensitivity-items.js';
 import { bundledRecipe, pipeline, prepareZoo } from '../quantized-zoo.js';
 import { GUIDANCE, promptSets, zooCalibration } from '../zoo-calibration.js';
+import { only, outputs, quantizedNetwork, relativeError } from './quantized-network.js';
 
 /**
  * Two sessions of onnxruntime order the sums of one network differently, by parts in 10⁶ of its output; a 4-bit code on the
@@ -46,13 +38,6 @@ beforeAll(async () => {
 });
 afterAll(() => executor.close());
 
-function only(plan: QuantizationPlan, keep: (layer: PlannedLayer) => boolean): QuantizationPlan {
-  const layers = plan.layers.map((layer) =>
-    keep(layer) ? layer : { ...layer, inputs: [], skipped: 'not in this test' },
-  );
-  return { ...plan, layers };
-}
-
 function zooOptions(): SensitivityOptions {
   const prepared = prepareZoo(bundledRecipe('w4a4-dynamic'));
   const plan = only(prepared.plan, (layer) => SCANNED.includes(layer.name));
@@ -60,52 +45,6 @@ function zooOptions(): SensitivityOptions {
   const scan = { bits: [4], items: 4, guidance: GUIDANCE, seed: 1, batchSize: 4 };
   const observers = new ActivationObservers();
   return { graph, shapes, plan, observers, calibration: set, denoiser: pipeline.denoiser, executor, ...scan };
-}
-
-/** The network with the quantizers of `plan` at `bits`, built as finetuning builds it; `part` leaves weights or inputs float. */
-async function quantizedNetwork(options: SensitivityOptions, plan: QuantizationPlan, part: 'weights' | 'activations') {
-  const { graph, shapes, observers, calibration, denoiser } = options;
-  const parameters = await roundParameters({ graph, plan, observers, timesteps: calibration.timesteps });
-  const student = graph.clone();
-  const emitter = new NodeEmitter(student, 'student');
-  const context = {
-    shapes,
-    parameters,
-    timestep: denoiser.inputs.timestep,
-    trainedLayers: new Set<string>(),
-    trainRanges: false,
-  };
-  const lowering = floatLowering(student, context, emitter);
-  const float = (layer: PlannedLayer): string => layer.weight?.initializer ?? '';
-  insertQuantizers(
-    student,
-    plan,
-    part === 'weights' ? { ...lowering, activation: ({ value }) => value } : { ...lowering, weight: float },
-    emitter,
-  );
-  return student;
-}
-
-async function outputs(graph: Graph, feeds: readonly Feeds[]): Promise<Float32Array[]> {
-  const runnable: Runnable = await executor.open(writeModel(graph));
-  const found: Float32Array[] = [];
-  for (const one of feeds) {
-    const result = await runnable.run(one);
-    found.push(asFloat32(result[pipeline.denoiser.output] as Tensor).data);
-  }
-  await runnable.release();
-  return found;
-}
-
-function relativeError(expected: readonly Float32Array[], found: readonly Float32Array[]): number {
-  let [error, energy] = [0, 0];
-  for (const [batch, values] of expected.entries()) {
-    for (const [at, value] of values.entries()) {
-      error += (value - (found[batch]?.[at] ?? Number.NaN)) ** 2;
-      energy += value ** 2;
-    }
-  }
-  return error / energy;
 }
 
 function scannedLayer(found: Sensitivity, name: string) {
@@ -131,7 +70,7 @@ describe('the scan of the zoo denoiser', () => {
   it('measures what a network built with that one layer quantized has', async () => {
     const pairs = sensitivityItems(set, options.items, options.seed);
     const feeds = sensitivityBatches(set, pairs, pipeline.denoiser, options.batchSize).map((batch) => batch.feeds);
-    const float = await outputs(options.graph, feeds);
+    const float = await outputs(executor, options.graph, feeds);
     const cases = [
       ['up_blocks.1.resnets.1.conv_shortcut.part0', 'activations', 4],
       ['up_blocks.1.resnets.0.conv2', 'weights', 4],
@@ -143,7 +82,10 @@ describe('the scan of the zoo denoiser', () => {
         only(options.plan, (layer) => layer.name === name),
         bits,
       );
-      const expected = relativeError(float, await outputs(await quantizedNetwork(options, plan, part), feeds));
+      const expected = relativeError(
+        float,
+        await outputs(executor, await quantizedNetwork(options, plan, part), feeds),
+      );
       const measured = errorAt(scannedLayer(found, name)[part], bits, 'output');
       expect(Math.abs(measured / expected - 1), `${name} ${part}`).toBeLessThan(SAME_ERROR);
     }
