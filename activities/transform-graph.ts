@@ -4,9 +4,12 @@ import type { Recipe } from '../contracts/recipe.js';
 import type { Compute } from '../contracts/stages.js';
 import { modelChunks } from '../models/onnx/model-proto.js';
 import type { Pipeline } from '../models/pipelines/pipeline.js';
+import { planDenoiser } from '../quantization/plan-denoiser.js';
 import { outputDifference } from '../quantization/transforms/output-difference.js';
+import { smoothDenoiser } from '../quantization/transforms/smooth-denoiser.js';
 import { transformDenoiser } from '../quantization/transforms/transform-denoiser.js';
 import type { EngineExecutor } from './engine/engine-executor.js';
+import { loadCalibration } from './load-artifacts.js';
 import { type ActivityDeps, runStage } from './stage-frame.js';
 import { loadPipeline } from './stored-pipeline.js';
 
@@ -28,13 +31,41 @@ export function createTransformGraph(deps: ActivityDeps): Activities['transformG
         stage: 'transform',
         version: 1,
         input: transformGraphInputSchema,
-        key: ({ pipeline, recipe }) => ({ pipeline, transforms: recipe.transforms }),
+        key: ({ pipeline, recipe, calibration }) => ({
+          pipeline,
+          transforms: recipe.transforms,
+          ...(needsData(recipe) ? { calibration, plan: plannedBy(recipe), seed: recipe.calibration.seed } : {}),
+        }),
       },
       rawInput,
-      async ({ pipeline, recipe }, context): Promise<Omit<TransformGraphResult, 'reused' | 'seconds'>> => {
+      async ({ pipeline, recipe, calibration }, context): Promise<Omit<TransformGraphResult, 'reused' | 'seconds'>> => {
         const source = await loadPipeline(context.store, pipeline);
-        const { graph, notes } = transformDenoiser(source, recipe.transforms);
+        const { graph, shapes, notes } = transformDenoiser(source, recipe.transforms);
         await context.breathe();
+        const chosen: string[] = [];
+        if (needsData(recipe)) {
+          const { plan } = planDenoiser(source, recipe);
+          const { set } = await loadCalibration(context.store, calibration ?? missing());
+          const options = {
+            graph,
+            shapes,
+            plan,
+            calibration: set,
+            denoiser: source.denoiser,
+            seed: recipe.calibration.seed,
+          };
+          const smoothed = await context.withEngine(CHECK_COMPUTE, (executor) =>
+            smoothDenoiser({
+              ...options,
+              executor,
+              onBatch: async (done, total) => {
+                context.progress({ done, total, unit: 'batches', note: 'smoothing' });
+                await context.breathe();
+              },
+            }),
+          );
+          chosen.push(smoothed);
+        }
         const difference = await context.withEngine(CHECK_COMPUTE, async (executor) => {
           const found = await outputDifference(executor, source, graph);
           if (!(found <= LARGEST_DIFFERENCE)) throw await changedOutput(executor, source, recipe.transforms, found);
@@ -42,10 +73,24 @@ export function createTransformGraph(deps: ActivityDeps): Activities['transformG
         });
         return {
           graph: await context.store.putStream('graph', modelChunks(graph)),
-          summary: `${[`${graph.nodes.length} nodes`, ...notes].join(', ')}; largest float difference ${difference.toExponential(1)}`,
+          summary: `${[`${graph.nodes.length} nodes`, ...notes, ...chosen].join(', ')}; largest float difference ${difference.toExponential(1)}`,
         };
       },
     );
+}
+
+/** Whether a rewrite depends on calibration data. */
+function needsData({ transforms }: Recipe): boolean {
+  return transforms.includes('smooth');
+}
+
+/** What decides the schemes that smoothing is chosen for. */
+function plannedBy({ weights, activations, edges, attention, overrides }: Recipe): unknown {
+  return { weights, activations, edges, attention, overrides };
+}
+
+function missing(): never {
+  throw new NibbleflowError('MissingArtifact', 'smoothing needs the calibration set');
 }
 
 /** Repeats the transforms one more at a time to say which of them it was. */

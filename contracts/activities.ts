@@ -46,7 +46,12 @@ export interface SampleTrajectoriesResult extends StageOutcome {
 }
 
 // transform · cpu
-export const transformGraphInputSchema = z.strictObject({ pipeline: ref, recipe: recipeSchema });
+export const transformGraphInputSchema = z.strictObject({
+  pipeline: ref,
+  recipe: recipeSchema,
+  /** For rewrites that need to have seen data. */
+  calibration: ref.nullable().default(null),
+});
 export interface TransformGraphResult extends StageOutcome {
   readonly graph: ArtifactRef;
 }

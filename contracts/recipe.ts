@@ -221,7 +221,10 @@ export const recipeFields = z.strictObject({
         ),
     })
     .prefault({}),
-  transforms: z.array(z.enum(['split-shortcut'])).default(['split-shortcut']),
+  transforms: z
+    .array(z.enum(['split-shortcut', 'norm-fold', 'rotate', 'smooth']))
+    .default(['split-shortcut'])
+    .describe('float-exact rewrites of the graph before it is quantized, in this order'),
   sampling: z
     .strictObject({
       steps: z.number().int().min(1).max(1000).default(20),

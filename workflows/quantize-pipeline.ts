@@ -65,7 +65,7 @@ class QuantizeRun {
     this.update({ plan: planned.plannedSummary });
     const sampling = { pipeline, prompts, recipe, compute };
     const { calibration } = await this.stage('sample', 'gpu', 'sampleTrajectories', sampling);
-    const { graph } = await this.stage('transform', 'cpu', 'transformGraph', { pipeline, recipe });
+    const { graph } = await this.stage('transform', 'cpu', 'transformGraph', { pipeline, recipe, calibration });
     const observing = { graph, plan: planned.plan, calibration, recipe, compute };
     const { stats } = await this.stage('observe', 'gpu', 'observeActivations', observing);
     const scanning = { pipeline, graph, plan: planned.plan, stats, calibration };

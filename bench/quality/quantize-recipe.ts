@@ -80,7 +80,7 @@ async function roundedParameters(run: StageRun, spec: RunSpec) {
   const { calibration } = await run.stage('sample', () =>
     activities.sampleTrajectories({ pipeline, prompts, recipe, compute }),
   );
-  const { graph } = await run.stage('transform', () => activities.transformGraph({ pipeline, recipe }));
+  const { graph } = await run.stage('transform', () => activities.transformGraph({ pipeline, recipe, calibration }));
   const { stats } = await run.stage('observe', () =>
     activities.observeActivations({ graph, plan: planned.plan, calibration, recipe, compute }),
   );

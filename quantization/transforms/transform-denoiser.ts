@@ -7,6 +7,9 @@ import { upgradeOpset } from '../../models/onnx/upgrade-opset.js';
 import { readComponentGraph } from '../../models/pipelines/component-graph.js';
 import { denoiserDims } from '../../models/pipelines/denoiser-dims.js';
 import type { Pipeline } from '../../models/pipelines/pipeline.js';
+import { foldNorms } from './norm-fold.js';
+import { rotateHeads } from './rotate.js';
+import { prepareSmoothing } from './smooth.js';
 import { splitShortcuts } from './split-shortcut.js';
 
 type TransformName = Recipe['transforms'][number];
@@ -14,6 +17,9 @@ type TransformName = Recipe['transforms'][number];
 /** Float-exact rewrites by name; each says in words what it did. */
 const TRANSFORMS: Readonly<Record<TransformName, (graph: Graph, shapes: Shapes) => string>> = {
   'split-shortcut': (graph, shapes) => `${splitShortcuts(graph, shapes).count} shortcuts split`,
+  'norm-fold': (graph, shapes) => `${foldNorms(graph, shapes)} norms folded`,
+  smooth: (graph, shapes) => `${prepareSmoothing(graph, shapes)} scalings inserted`,
+  rotate: (graph, shapes) => `${rotateHeads(graph, shapes)} attention heads rotated`,
 };
 
 /** Batch of the dims under which graphs are transformed and planned: rows of samples and of timesteps can be told apart. */

@@ -109,7 +109,7 @@ export async function runChain(
   const { calibration } = await stage('sample', () =>
     activities.sampleTrajectories({ pipeline, prompts, recipe, compute }),
   );
-  const { graph } = await stage('transform', () => activities.transformGraph({ pipeline, recipe }));
+  const { graph } = await stage('transform', () => activities.transformGraph({ pipeline, recipe, calibration }));
   const { stats } = await stage('observe', () =>
     activities.observeActivations({ graph, plan, calibration, recipe, compute }),
   );

@@ -22,7 +22,7 @@ import { promptSets, zooCalibration } from '../zoo-calibration.js';
 
 /** Few prompts and timesteps of the bundled pipeline; the evaluated calls are of other prompts. */
 const PROMPTS = { calibration: 4, evaluation: 4 };
-const STEPS = { steps: 20, timesteps: 4 };
+const STEPS = { steps: 6, timesteps: 3 };
 const BUDGET = 0.1;
 
 const prepared = prepareZoo(bundledRecipe('w4a4-dynamic'));
@@ -40,7 +40,7 @@ beforeAll(async () => {
   held = await zooCalibration(executor, prompts.evaluation, STEPS);
   plain = await randomlyCalibrated(executor, prepared, calibration.timesteps);
   statistics = (await collected()).means();
-}, 120_000);
+}, 240_000);
 afterAll(() => executor.close());
 
 function collected(resume?: { sum: LayerStatisticsSum; batches: number }): Promise<LayerStatisticsSum> {
@@ -68,8 +68,8 @@ function withBranches(settings: Partial<LowRankSettings> = {}): Promise<Quantize
 }
 
 async function heldBackError(parameters: QuantizedParameters, of = prepared): Promise<number> {
-  const items = Array.from({ length: 32 }, (_, index): CalibrationItem => {
-    return { trajectory: index % 4, step: Math.floor(index / 4) % 4, branch: index >> 4 };
+  const items = Array.from({ length: 24 }, (_, index): CalibrationItem => {
+    return { trajectory: index % 4, step: Math.floor(index / 4) % 3, branch: index % 2 };
   });
   const context = { executor, ...of, calibration: held, inputs: planningInputs(pipeline.denoiser) };
   const validator = await Validator.open(context, parameters, new Set(), items);
@@ -90,7 +90,7 @@ describe('float side branches on the bundled denoiser', () => {
     expect(after / before).toBeLessThan(0.5);
     expect(after).toBeLessThan(byLayer);
     expect(byLayer).toBeLessThan(before);
-  }, 120_000);
+  }, 240_000);
 
   test('the first-order effects of the layers add up to what quantized inputs do, within a factor of two', async () => {
     const effect = [...statistics.effects.values()].reduce((sum, value) => sum + value, 0);
@@ -102,7 +102,7 @@ describe('float side branches on the bundled denoiser', () => {
     const predicted = effect / (energy / calls);
     expect(predicted / error).toBeGreaterThan(0.5);
     expect(predicted / error).toBeLessThan(2);
-  }, 120_000);
+  }, 240_000);
 
   test('cost what was counted: the multiply-adds of the converted graph and its float16 bytes', async () => {
     const parameters = await withBranches();
