@@ -58,7 +58,7 @@ export function createCaptureBlocks(deps: ActivityDeps): Activities['captureBloc
           batch: Math.max(1, Math.floor(CAPTURE_BATCH / context.microBatchDivisor)),
         };
         const data = await context.withEngine(input.compute, (executor) =>
-          captureAll({ ...options, executor }, blocks, context),
+          captureAll({ ...options, executor }, { blocks, before: input.from }, context),
         );
         const megabytes = data.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0) / 1e6;
         const summary = `${options.items.length} calls seen by ${blocks.length} blocks, ${megabytes.toFixed(0)} MB`;
@@ -74,7 +74,7 @@ function decidingSettings({ inputs, scales, samples, seed }: ReconstructionSetti
 /** Captures as many blocks at once as fit in memory; every such part is a checkpoint. */
 async function captureAll(
   options: Omit<CaptureOptions, 'blocks'>,
-  blocks: readonly Block[],
+  { blocks, before }: { readonly blocks: readonly Block[]; readonly before: number },
   context: StageContext,
 ): Promise<ArtifactRef[]> {
   const saved = await context.checkpoint.load();
@@ -96,7 +96,7 @@ async function captureAll(
           done: (from * passes + part.length * pass) * items + part.length * done,
           total,
           unit: 'block inputs',
-          note: `blocks ${from + 1} to ${to}`,
+          note: `blocks ${before + from + 1} to ${before + to}`,
         });
         if (done === items) pass = Math.min(passes - 1, pass + 1);
         await context.breathe();
