@@ -14,7 +14,7 @@ export function createChooseLayerBits(deps: ActivityDeps): Activities['chooseLay
       rawInput,
       async ({ plan, sensitivity, recipe }, context): Promise<Omit<ChooseLayerBitsResult, 'reused' | 'seconds'>> => {
         const scanned = (await context.store.getJson(sensitivity)) as Sensitivity;
-        const found = chooseBits(await loadPlan(context.store, plan), scanned, recipe);
+        const found = await chooseBits(await loadPlan(context.store, plan), scanned, recipe, context.breathe);
         return {
           plan: await context.store.putJson('plan', found.plan),
           plannedSummary: planSummary(found.plan),

@@ -28,13 +28,19 @@ export interface BitsChoice {
 
 /**
  * @param recipe its `mixedPrecision.method` is not `none`
+ * @param breathe called several times a second
  * @throws NibbleflowError InvalidRecipe when the budgets cannot be met, RangeError when bits were not scanned
  */
-export function chooseBits(plan: QuantizationPlan, sensitivity: Sensitivity, recipe: Recipe): BitsChoice {
+export async function chooseBits(
+  plan: QuantizationPlan,
+  sensitivity: Sensitivity,
+  recipe: Recipe,
+  breathe?: () => Promise<void>,
+): Promise<BitsChoice> {
   const free = freeLayers(plan, sensitivity, recipe);
   const options = free.map((layer) => bitsOptions(layer, plan, sensitivity, recipe));
   const problem: ChoiceProblem = { groups: options, budgets: budgetsOf(plan, free, recipe) };
-  const { choice, isOptimal } = solve(problem, recipe);
+  const { choice, isOptimal } = await solve(problem, recipe, breathe);
   const chosen = new Map(
     free.map((layer, group) => [layer.name, optionAt(options[group] ?? [], choice[group] ?? 0) as BitsOption]),
   );
@@ -53,9 +59,13 @@ export function chooseBits(plan: QuantizationPlan, sensitivity: Sensitivity, rec
   };
 }
 
-function solve(problem: ChoiceProblem, recipe: Recipe): { choice: Choice; isOptimal: boolean | null } {
+async function solve(
+  problem: ChoiceProblem,
+  recipe: Recipe,
+  breathe: (() => Promise<void>) | undefined,
+): Promise<{ choice: Choice; isOptimal: boolean | null }> {
   const greedy = recipe.mixedPrecision.method === 'greedy';
-  const exact = greedy ? null : chooseExactly(problem);
+  const exact = greedy ? null : await chooseExactly(problem, breathe === undefined ? {} : { breathe });
   const choice = greedy ? chooseGreedily(problem) : exact?.choice;
   if (choice !== null && choice !== undefined) return { choice, isOptimal: exact?.isOptimal ?? null };
   const { minimumCoverage, megabytes } = recipe.mixedPrecision;

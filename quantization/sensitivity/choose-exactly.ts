@@ -26,6 +26,13 @@ export interface ExactChoice {
 /** Partial choices that are kept per group, one pass after the other. */
 const LIST_LENGTHS = [100, 1000, 4000];
 
+export interface ExactOptions {
+  /** Lengths of the lists, one pass after the other. */
+  readonly listLengths?: readonly number[];
+  /** Called several times a second. */
+  readonly breathe?: () => Promise<void>;
+}
+
 /** Two sums of the same errors in different orders differ by less than this, relatively. */
 const ROUNDING = 1e-12;
 
@@ -37,17 +44,20 @@ interface State {
 }
 
 /** @returns null when nothing is affordable. Throws RangeError for more than MOST_BUDGETS budgets. */
-export function chooseExactly(
+export async function chooseExactly(
   problem: ChoiceProblem,
-  listLengths: readonly number[] = LIST_LENGTHS,
-): ExactChoice | null {
+  { listLengths = LIST_LENGTHS, breathe = async () => {} }: ExactOptions = {},
+): Promise<ExactChoice | null> {
   if (problem.budgets.length > MOST_BUDGETS)
     throw new RangeError(`at most ${MOST_BUDGETS} budgets can be kept exactly`);
   const bound = new LagrangianBound(problem);
   let best = chooseGreedily(problem);
   let dropped = Number.NEGATIVE_INFINITY;
   for (const length of listLengths) {
-    const found = pass(problem, bound, length, best === null ? Number.POSITIVE_INFINITY : errorOf(problem, best));
+    const found = await pass(
+      { problem, bound, length, breathe },
+      best === null ? Number.POSITIVE_INFINITY : errorOf(problem, best),
+    );
     dropped = found.dropped;
     if (found.choice !== null && (best === null || errorOf(problem, found.choice) < errorOf(problem, best))) {
       best = found.choice;
@@ -59,17 +69,23 @@ export function chooseExactly(
   return { choice: best, isOptimal: dropped >= error, lowerBound: Math.min(error, dropped) };
 }
 
+interface Pass {
+  readonly problem: ChoiceProblem;
+  readonly bound: LagrangianBound;
+  readonly length: number;
+  readonly breathe: () => Promise<void>;
+}
+
 /** One walk over the groups. `dropped`: the smallest bound of what was left out for want of room; Infinity when nothing was. */
-function pass(
-  problem: ChoiceProblem,
-  bound: LagrangianBound,
-  length: number,
+async function pass(
+  { problem, bound, length, breathe }: Pass,
   known: number,
-): { choice: Choice | null; dropped: number } {
+): Promise<{ choice: Choice | null; dropped: number }> {
   const limit = known * (1 + ROUNDING);
   let states: State[] = [{ error: 0, costs: problem.budgets.map(() => 0), option: -1, before: null }];
   let dropped = Number.POSITIVE_INFINITY;
   for (const [group, options] of problem.groups.entries()) {
+    await breathe();
     const boundOf = (state: State): number => bound.of(group + 1, state);
     const hopeful = extended(states, options, problem.budgets).filter((state) => boundOf(state) <= limit);
     states = paretoOptimal(hopeful);

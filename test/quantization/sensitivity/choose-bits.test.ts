@@ -50,30 +50,37 @@ const bitsByName = (plan: QuantizationPlan): Map<string, string> =>
 describe('chooseBits', () => {
   const scan = inventedScan(prepared.plan);
 
-  it.each(['greedy', 'integer-programme'] as const)('%s spends the budget of multiply-adds and not more', (method) => {
-    const { plan, changed, predicted } = chooseBits(prepared.plan, scan, recipeWith({ method }));
-    expect(plan.coverage.macs).toBeGreaterThanOrEqual(0.98);
-    expect(plan.coverage.macs).toBeLessThan(0.982);
-    expect(changed.length).toBeGreaterThan(0);
-    expect(predicted.after).toBeLessThan(predicted.before);
-    expect(plan.estimatedBytes).toBeGreaterThan(prepared.plan.estimatedBytes);
-  });
+  it.each(['greedy', 'integer-programme'] as const)(
+    '%s spends the budget of multiply-adds and not more',
+    async (method) => {
+      const { plan, changed, predicted } = await chooseBits(prepared.plan, scan, recipeWith({ method }));
+      expect(plan.coverage.macs).toBeGreaterThanOrEqual(0.98);
+      expect(plan.coverage.macs).toBeLessThan(0.982);
+      expect(changed.length).toBeGreaterThan(0);
+      expect(predicted.after).toBeLessThan(predicted.before);
+      expect(plan.estimatedBytes).toBeGreaterThan(prepared.plan.estimatedBytes);
+    },
+  );
 
-  it('is never worse exactly than greedily, and says that it is optimal', () => {
+  it('is never worse exactly than greedily, and says that it is optimal', async () => {
     const choose = (mixed: RecipeInput['mixedPrecision']) => chooseBits(prepared.plan, scan, recipeWith(mixed));
     for (const minimumCoverage of [0.98, 0.9, 0.5]) {
-      const greedy = choose({ method: 'greedy', minimumCoverage });
-      const exact = choose({ method: 'integer-programme', minimumCoverage });
+      const greedy = await choose({ method: 'greedy', minimumCoverage });
+      const exact = await choose({ method: 'integer-programme', minimumCoverage });
       expect(exact.predicted.after).toBeLessThanOrEqual(greedy.predicted.after * (1 + 1e-9));
       expect([greedy.isOptimal, exact.isOptimal]).toEqual([null, true]);
     }
   });
 
-  it('keeps within bytes as estimated for the whole plan, alone or together with multiply-adds', () => {
+  it('keeps within bytes as estimated for the whole plan, alone or together with multiply-adds', async () => {
     const megabytes = (prepared.plan.estimatedBytes + 150_000) / 1e6;
     for (const minimumCoverage of [null, 0.9]) {
       for (const method of ['greedy', 'integer-programme'] as const) {
-        const { plan, changed } = chooseBits(prepared.plan, scan, recipeWith({ method, megabytes, minimumCoverage }));
+        const { plan, changed } = await chooseBits(
+          prepared.plan,
+          scan,
+          recipeWith({ method, megabytes, minimumCoverage }),
+        );
         expect(plan.estimatedBytes).toBeLessThanOrEqual(megabytes * 1e6);
         expect(plan.coverage.macs).toBeGreaterThanOrEqual(minimumCoverage ?? 0);
         expect(changed.length).toBeGreaterThan(0);
@@ -81,11 +88,11 @@ describe('chooseBits', () => {
     }
   });
 
-  it('leaves layers of overrides and the edges alone, and says so', () => {
+  it('leaves layers of overrides and the edges alone, and says so', async () => {
     const overrides = [{ layers: '^mid_block', weightBits: 8, activationBits: 8 }];
     const fixed = prepareZoo({ ...bundledRecipe('w4a4-dynamic'), overrides });
     const recipe = recipeWith({ method: 'greedy', minimumCoverage: 0.6 }, { overrides });
-    const { plan } = chooseBits(fixed.plan, scan, recipe);
+    const { plan } = await chooseBits(fixed.plan, scan, recipe);
     const [before, after] = [bitsByName(fixed.plan), bitsByName(plan)];
     for (const { name, reason, weight } of plan.layers) {
       if (weight === null) expect(reason).toBeUndefined();
@@ -96,28 +103,29 @@ describe('chooseBits', () => {
     }
   });
 
-  it('may free the edges: then it can lower them where that wins more elsewhere', () => {
-    const lower = (edges: boolean) =>
-      chooseBits(prepared.plan, scan, recipeWith({ method: 'integer-programme', edges })).predicted.after;
+  it('may free the edges: then it can lower them where that wins more elsewhere', async () => {
+    const lower = async (edges: boolean) =>
+      (await chooseBits(prepared.plan, scan, recipeWith({ method: 'integer-programme', edges }))).predicted.after;
     const all = scan.layers.filter(({ name }) => name === 'conv_in' || name === 'conv_out');
     const edges = all.reduce(
       (sum, { weights, activations }) => sum + (weights[2]?.output ?? 0) + (activations[2]?.output ?? 0),
       0,
     );
-    expect(lower(true)).toBeLessThanOrEqual(lower(false) + edges);
+    expect(await lower(true)).toBeLessThanOrEqual((await lower(false)) + edges);
   });
 
-  it('follows the objective', () => {
-    const byObjective = (objective: 'output' | 'guided') =>
-      chooseBits(prepared.plan, scan, recipeWith({ method: 'greedy', objective, minimumCoverage: 0.9 })).changed;
-    expect(byObjective('output')).not.toEqual(byObjective('guided'));
+  it('follows the objective', async () => {
+    const byObjective = async (objective: 'output' | 'guided') =>
+      (await chooseBits(prepared.plan, scan, recipeWith({ method: 'greedy', objective, minimumCoverage: 0.9 })))
+        .changed;
+    expect(await byObjective('output')).not.toEqual(await byObjective('guided'));
   });
 
-  it('refuses a budget that no scanned bits can meet', () => {
-    expect(() => chooseBits(prepared.plan, scan, recipeWith({ method: 'greedy', minimumCoverage: 0.995 }))).toThrow(
-      /no bits that were scanned stay within the budgets/,
-    );
-    expect(() => chooseBits(prepared.plan, scan, recipeWith({ method: 'greedy', megabytes: 0.1 }))).toThrow(
+  it('refuses a budget that no scanned bits can meet', async () => {
+    await expect(
+      chooseBits(prepared.plan, scan, recipeWith({ method: 'greedy', minimumCoverage: 0.995 })),
+    ).rejects.toThrow(/no bits that were scanned stay within the budgets/);
+    await expect(chooseBits(prepared.plan, scan, recipeWith({ method: 'greedy', megabytes: 0.1 }))).rejects.toThrow(
       /megabytes 0.1/,
     );
   });
@@ -152,7 +160,7 @@ describe('on the zoo denoiser', () => {
       seed: 1,
     };
     const recipe = recipeWith({ method: 'greedy', minimumCoverage: COVERAGE * share });
-    const chosen = chooseBits(kept, await scanSensitivity(options), recipe);
+    const chosen = await chooseBits(kept, await scanSensitivity(options), recipe);
     const spent = (names: ReadonlySet<string>): number =>
       own.reduce((sum, { name, macs }) => sum + (names.has(name) ? macs : 0), 0);
     const budget = spent(new Set(chosen.changed));
