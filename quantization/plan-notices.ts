@@ -49,7 +49,7 @@ const LARGEST_HISTOGRAMS = 2 ** 31;
 export function refuseLargeHistograms(recipe: Recipe, layers: readonly PlannedLayer[]): void {
   const entries = new Map<string, number>();
   for (const { value, scheme } of layers.flatMap((layer) => layer.inputs)) {
-    if (scheme.spread?.groups !== null || scheme.range !== 'mse') continue;
+    if (scheme.spread === undefined || scheme.range !== 'mse') continue;
     for (const { axes, entries: count } of scheme.spread.candidates) entries.set(JSON.stringify([value, axes]), count);
   }
   const total = [...entries.values()].reduce((sum, count) => sum + count, 0);

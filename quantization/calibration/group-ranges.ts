@@ -1,12 +1,13 @@
 import type { ActivationScheme } from '../layer-plan.js';
 import { type ActivationRange, activationRange } from './activation-ranges.js';
 import { kMeans } from './k-means.js';
-import type { SpreadStats } from './spread-observer.js';
+import { type SpreadStats, unitedStats } from './spread-observer.js';
 
 /**
  * Ranges shared by channels (or pixels) that behave alike (DGQ, Ryu et al., ICLR 2025, §4.1): k-means on the points
  * (min_i, max_i) of a value's channels; a cluster's range reaches from its smallest minimum to its largest maximum. Outliers,
- * which live in few channels or few pixels, then widen no range but their own.
+ * which live in few channels or few pixels, then widen no range but their own. With `mse` a cluster's range is clipped as that
+ * of a whole value would be, which DGQ, for 6 bits and more, does not do.
  */
 export interface GroupedRow {
   readonly ranges: readonly ActivationRange[];
@@ -20,26 +21,17 @@ const SEED = 0;
 /** At most `groups` ranges for the entries of one row of a table. */
 export function groupedRow(
   stats: SpreadStats,
-  scheme: Pick<ActivationScheme, 'bits' | 'symmetric'>,
+  scheme: Pick<ActivationScheme, 'bits' | 'symmetric' | 'range'>,
   groups: number,
 ): GroupedRow {
   if (stats.count === 0) throw new RangeError('no ranges: nothing was observed');
   const { assignment, count } = kMeans(stats.min, stats.max, groups, SEED);
-  const bounds = Array.from({ length: count }, () => ({
-    min: Number.POSITIVE_INFINITY,
-    max: Number.NEGATIVE_INFINITY,
-  }));
-  for (const [entry, group] of assignment.entries()) {
-    const own = bounds[group];
-    if (own === undefined) continue;
-    own.min = Math.min(own.min, stats.min[entry] as number);
-    own.max = Math.max(own.max, stats.max[entry] as number);
-  }
-  const ranges = bounds.map(({ min, max }) => {
-    const seen = { min, max, count: 1, exponent: 0, bins: new Float64Array(0) };
-    return activationRange(seen, { bits: scheme.bits, symmetric: scheme.symmetric, range: 'minmax' });
-  });
-  return { ranges, members: assignment };
+  const groupsOf = Array.from({ length: count }, (): number[] => []);
+  for (const [entry, group] of assignment.entries()) groupsOf[group]?.push(entry);
+  return {
+    ranges: groupsOf.map((entries) => activationRange(unitedStats(stats, entries), scheme)),
+    members: assignment,
+  };
 }
 
 /** How much the ranges of entries differ: (max_i max − min_i max) + (max_i min − min_i min). */

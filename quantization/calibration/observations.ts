@@ -36,7 +36,7 @@ export function observationsOf({ value, scheme }: ActivationQuantizer): Observat
   const whole = floatFirst === null ? value : `${value} without the first of axis ${floatFirst}`;
   const { spread } = scheme;
   if (spread === undefined) return [{ key: whole, value, floatFirst, axes: null, withHistogram: true }];
-  const withHistogram = spread.groups === null && scheme.range === 'mse';
+  const withHistogram = scheme.range === 'mse';
   return spread.candidates.map(({ axes }) => ({
     ...{ value, floatFirst, axes, withHistogram },
     key: spreadKey(whole, axes),

@@ -136,15 +136,26 @@ export class SpreadObserver implements SpreadStats {
   }
 }
 
-/** What was seen of one entry. Without a histogram `bins` is empty. */
-export function entryStats({ count, min, max, histogram }: SpreadStats, entry: number): RangeStats {
-  return {
-    min: min[entry] as number,
-    max: max[entry] as number,
-    count,
-    exponent: histogram?.exponents[entry] ?? NO_EXPONENT,
-    bins: Float64Array.from(histogram?.bins.subarray(entry * SPREAD_BINS, (entry + 1) * SPREAD_BINS) ?? []),
-  };
+/** What was seen of several entries together. Without histograms `bins` is empty. */
+export function unitedStats(stats: SpreadStats, entries: readonly number[]): RangeStats {
+  const { histogram, count } = stats;
+  const exponent = entries.reduce(
+    (most, entry) => Math.max(most, histogram?.exponents[entry] ?? NO_EXPONENT),
+    NO_EXPONENT,
+  );
+  const bins = new Float64Array(histogram === null ? 0 : SPREAD_BINS);
+  let [min, max] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
+  for (const entry of entries) {
+    min = Math.min(min, stats.min[entry] as number);
+    max = Math.max(max, stats.max[entry] as number);
+    if (histogram === null) continue;
+    const factor = 2 ** (exponent - (histogram.exponents[entry] as number));
+    for (let bin = 0; bin < SPREAD_BINS; bin += 1) {
+      const at = Math.floor((bin - SPREAD_BINS / 2) / factor) + SPREAD_BINS / 2;
+      bins[at] = (bins[at] as number) + (histogram.bins[entry * SPREAD_BINS + bin] as number);
+    }
+  }
+  return { min, max, count: count * entries.length, exponent, bins };
 }
 
 /** Everything that several observers of the same entries have seen. Throws RangeError for none. */

@@ -5,7 +5,7 @@ import type { ActivationObservers } from '../calibration/activation-observers.js
 import { type ActivationRange, activationRange, activationTable } from '../calibration/activation-ranges.js';
 import { type GroupedRow, groupedRow, rangeSpread } from '../calibration/group-ranges.js';
 import { observationsOf } from '../calibration/observations.js';
-import { entryStats, mergedSpread, type SpreadStats } from '../calibration/spread-observer.js';
+import { mergedSpread, type SpreadStats, unitedStats } from '../calibration/spread-observer.js';
 import type { ActivationParameters } from '../quantized-parameters.js';
 
 /**
@@ -63,7 +63,7 @@ function widest(candidates: readonly Candidate[]): Candidate {
 }
 
 function entryRanges(stats: SpreadStats, { scheme }: ActivationQuantizer): ActivationRange[] {
-  return Array.from({ length: stats.entries }, (_, entry) => activationRange(entryStats(stats, entry), scheme));
+  return Array.from({ length: stats.entries }, (_, entry) => activationRange(unitedStats(stats, [entry]), scheme));
 }
 
 /** Rows have equal lengths: a row with fewer clusters than asked for repeats its first range, which no entry points to. */

@@ -5,11 +5,11 @@ import { ActivationObservers } from '../../../quantization/calibration/activatio
 import { RangeObserver } from '../../../quantization/calibration/range-observer.js';
 import {
   arrangementOf,
-  entryStats,
   mergedSpread,
   SPREAD_BINS,
   SpreadObserver,
   type SpreadStats,
+  unitedStats,
 } from '../../../quantization/calibration/spread-observer.js';
 
 const DIMS = [3, 4, 5, 2];
@@ -51,7 +51,7 @@ describe('SpreadObserver', () => {
       for (let entry = 0; entry < (DIMS[axis] ?? 0); entry += 1) {
         const alone = new RangeObserver();
         alone.observe(Float32Array.from(entryValues(data, axis, entry)));
-        const found = entryStats(spread, entry);
+        const found = unitedStats(spread, [entry]);
         expect([found.min, found.max, found.count, found.exponent]).toEqual([
           alone.min,
           alone.max,
@@ -65,6 +65,20 @@ describe('SpreadObserver', () => {
         expect([...found.bins]).toEqual(coarse);
       }
     }
+  });
+
+  it('unites entries to what one observer sees of all of them', () => {
+    const data = values(8);
+    const alone = new RangeObserver();
+    for (const entry of [0, 2, 3]) alone.observe(Float32Array.from(entryValues(data, 1, entry)));
+    const { bins, ...bounds } = unitedStats(observed([data], [1]), [0, 2, 3]);
+    expect(bounds).toEqual({ min: alone.min, max: alone.max, count: alone.count, exponent: alone.exponent });
+    const factor = alone.bins.length / SPREAD_BINS;
+    expect([...bins]).toEqual(
+      Array.from({ length: SPREAD_BINS }, (_, bin) =>
+        alone.bins.slice(bin * factor, (bin + 1) * factor).reduce((sum, count) => sum + count, 0),
+      ),
+    );
   });
 
   it('counts pixels over two axes', () => {
