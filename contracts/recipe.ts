@@ -221,6 +221,10 @@ export const recipeFields = z.strictObject({
         ),
     })
     .prefault({}),
+  corrections: z
+    .array(z.enum(['output-refit', 'norm-tweak']))
+    .default([])
+    .describe('changes of rounded parameters in closed form; an output refit comes before norm tweaking'),
   transforms: z
     .array(z.enum(['split-shortcut', 'norm-fold', 'rotate', 'smooth']))
     .default(['split-shortcut'])
@@ -404,6 +408,6 @@ export type ActivationSettings = Recipe['activations'];
 export type FinetuningPhase = z.output<typeof finetuningPhaseSchema>;
 
 /** Whether a recipe asks for what the stage `correct` does: changes of rounded parameters without gradient descent. */
-export function asksForCorrections({ lowRank }: Recipe): boolean {
-  return lowRank.macsBudget > 0;
+export function asksForCorrections({ lowRank, corrections }: Pick<Recipe, 'lowRank' | 'corrections'>): boolean {
+  return lowRank.macsBudget > 0 || corrections.length > 0;
 }

@@ -14,6 +14,8 @@ export interface QuantizedParameters {
   readonly activations: ReadonlyMap<string, ActivationParameters>;
   /** By layer name: float side branches. The layer's `weight` is then what is left of the float weight. */
   readonly branches: ReadonlyMap<string, LowRankBranch>;
+  /** By initializer of the graph: constants of norms and scalings that were changed along (rounding/tweak-norms.ts). */
+  readonly norms?: ReadonlyMap<string, Float32Tensor>;
 }
 
 /** The factors of a float side branch. */
@@ -69,6 +71,7 @@ export function tensorsFromParameters(parameters: QuantizedParameters): Map<stri
     tensors.set(`activations/${id}/axes`, float32([spread.axes.length], spread.axes));
     if (spread.groups !== null) tensors.set(`activations/${id}/groups`, spread.groups);
   }
+  for (const [name, value] of parameters.norms ?? []) tensors.set(`norms/${encodeURIComponent(name)}`, value);
   for (const [layer, { down, up }] of parameters.branches) {
     tensors.set(`branches/${layer}/down`, down);
     tensors.set(`branches/${layer}/up`, up);
@@ -87,6 +90,7 @@ export function parametersFromTensors(tensors: ReadonlyMap<string, Tensor>): Qua
   const weights = new Map<string, WeightParameters>();
   const activations = new Map<string, ActivationParameters>();
   const branches = new Map<string, LowRankBranch>();
+  const norms = new Map<string, Float32Tensor>();
   for (const name of tensors.keys()) {
     const [room, key, field] = name.split('/');
     if (key === undefined) continue;
@@ -105,9 +109,16 @@ export function parametersFromTensors(tensors: ReadonlyMap<string, Tensor>): Qua
       const spread = axes === undefined ? {} : { spread: { axes: Array.from(asFloat32(axes).data), groups } };
       activations.set(key, { ...range, ...spread });
     }
+    if (room === 'norms') norms.set(decodeURIComponent(key), get(name));
     if (room === 'branches' && field === 'down') {
       branches.set(key, { down: get(name), up: get(`branches/${key}/up`) });
     }
   }
-  return { timesteps: Array.from(get('timesteps').data), weights, activations, branches };
+  return {
+    timesteps: Array.from(get('timesteps').data),
+    weights,
+    activations,
+    branches,
+    ...(norms.size > 0 ? { norms } : {}),
+  };
 }

@@ -46,8 +46,10 @@ export function plannedStages(spec: RunSpec): PlannedStage[] {
   return stages.filter((stage) => stage !== false);
 }
 
-function correctTitle({ lowRank }: RunSpec['recipe']): string {
-  return `add float side branches of up to ${(100 * lowRank.macsBudget).toFixed(1)} % of the multiply-adds`;
+function correctTitle({ lowRank, corrections }: RunSpec['recipe']): string {
+  const share = (100 * lowRank.macsBudget).toFixed(1);
+  const branches = lowRank.macsBudget > 0 ? [`float side branches of up to ${share} % of the multiply-adds`] : [];
+  return `correct in closed form: ${[...branches, ...corrections].join(', ')}`;
 }
 
 function sensitivityTitle({ sensitivity }: RunSpec['recipe']): string {

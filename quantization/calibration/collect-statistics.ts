@@ -9,7 +9,7 @@ import type { PlannedLayer, QuantizationPlan } from '../layer-plan.js';
 import type { QuantizedParameters } from '../quantized-parameters.js';
 import { batchOf, branchCount, type CalibrationItem, type CalibrationSet, trajectoryCount } from './calibration-set.js';
 import { LayerStatisticsSum } from './layer-statistics.js';
-import { type StatisticsGraph, statisticsGraph } from './statistics-graph.js';
+import { type StatisticsGraph, type StatisticsGraphSpec, statisticsGraph } from './statistics-graph.js';
 
 export interface CollectStatisticsOptions {
   readonly executor: Executor;
@@ -24,6 +24,8 @@ export interface CollectStatisticsOptions {
   /** What a squared error of a call's output counts; absent: every call the same. Needs `withSensitivity`. */
   readonly callWeight?: (item: CalibrationItem) => number;
   readonly seed: number;
+  /** What is summed; default: second moments of inputs, errors and gradients. */
+  readonly build?: (spec: StatisticsGraphSpec) => StatisticsGraph;
   /** Calls per run; divides CALLS_PER_TIMESTEP. */
   readonly batchSize: number;
   /** Goes on from here: what so many batches have added. */
@@ -42,12 +44,11 @@ const PROBE_STREAM = 2 ** 34;
 export async function collectStatistics(options: CollectStatisticsOptions): Promise<LayerStatisticsSum> {
   const batches = statisticsBatches(options);
   const sum = options.resume?.sum ?? new LayerStatisticsSum();
-  const first = feedsOf(options, batches[0] ?? []);
-  const built = statisticsGraph({
+  const built = (options.build ?? statisticsGraph)({
     ...options,
     timestep: options.denoiser.inputs.timestep,
     output: options.denoiser.output,
-    feedDims: Object.fromEntries(Object.entries(first).map(([name, value]) => [name, value.dims])),
+    feedDims: statisticsDims(options),
   });
   const runnable = await options.executor.open(writeModel(built.graph));
   try {
@@ -68,8 +69,16 @@ export async function collectStatistics(options: CollectStatisticsOptions): Prom
   }
 }
 
+/** Dims of the denoiser's feeds in one run. */
+export function statisticsDims(options: BatchOptions): Record<string, readonly number[]> {
+  const feeds = feedsOf(options, statisticsBatches(options)[0] ?? []);
+  return Object.fromEntries(Object.entries(feeds).map(([name, value]) => [name, value.dims]));
+}
+
+type BatchOptions = Pick<CollectStatisticsOptions, 'calibration' | 'denoiser' | 'seed' | 'batchSize'>;
+
 /** Batches of one timestep each; other trajectories at every timestep. */
-function statisticsBatches({ calibration, seed, batchSize }: CollectStatisticsOptions): CalibrationItem[][] {
+function statisticsBatches({ calibration, seed, batchSize }: BatchOptions): CalibrationItem[][] {
   const order = permutation(seed, CHOICE_STREAM, trajectoryCount(calibration));
   const branches = branchCount(calibration);
   return calibration.timesteps.flatMap((_, step) => {
@@ -83,7 +92,7 @@ function statisticsBatches({ calibration, seed, batchSize }: CollectStatisticsOp
   });
 }
 
-function feedsOf({ calibration, denoiser }: CollectStatisticsOptions, items: readonly CalibrationItem[]): Feeds {
+function feedsOf({ calibration, denoiser }: BatchOptions, items: readonly CalibrationItem[]): Feeds {
   const batch = batchOf(calibration, items);
   const [timestep = 0] = batch.timesteps;
   return denoiserFeeds(denoiser, { ...batch, timestep, classLabels: null });

@@ -40,6 +40,12 @@ export class LayerStatisticsSum {
     known.count += count;
   }
 
+  /** The mean under a key; undefined when nothing was added. */
+  mean(key: string): Float64Array | undefined {
+    const found = this.sums.get(key);
+    return found?.data.map((value) => value / Math.max(1, found.count));
+  }
+
   means(): LayerStatistics {
     const errors = new Map<string, Matrix>();
     const inputs = new Map<string, Matrix>();

@@ -1,5 +1,5 @@
 import { NibbleflowError } from '../../contracts/errors.js';
-import type { Graph, Node } from '../../models/onnx/graph.js';
+import { type Graph, initializerFromTensor, type Node } from '../../models/onnx/graph.js';
 import type { NodeEmitter } from '../../models/onnx/node-emitter.js';
 import { sortTopologically } from '../../models/onnx/sort-topologically.js';
 import type { Float32Tensor } from '../../models/tensors/tensor.js';
@@ -19,6 +19,8 @@ export interface Lowering {
     readonly byLayer: ReadonlyMap<string, LowRankBranch>;
     constant(factor: Float32Tensor, label: BranchFactor, layer: string): string;
   };
+  /** Constants of the graph that take other numbers, by initializer. */
+  readonly norms?: ReadonlyMap<string, Float32Tensor> | undefined;
 }
 
 /**
@@ -26,6 +28,9 @@ export interface Lowering {
  * The result is topologically sorted. Throws InvalidModel when plan and graph do not fit.
  */
 export function insertQuantizers(graph: Graph, plan: QuantizationPlan, lowering: Lowering, emitter: NodeEmitter): void {
+  for (const [name, value] of lowering.norms ?? []) {
+    if (graph.initializers.has(name)) graph.addInitializer(initializerFromTensor(name, value));
+  }
   for (const quantizer of activationQuantizers(plan)) {
     const quantized = lowering.activation(quantizer, emitter.at(quantizer.id));
     for (const reader of quantizer.readers) {

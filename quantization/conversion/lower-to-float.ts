@@ -75,6 +75,7 @@ export function floatLowering(graph: Graph, context: FloatContext, emitter: Node
   const straightThrough = new Map<string, string>();
   return {
     straightThrough,
+    norms: parameters.norms,
     branches: { byLayer: parameters.branches, constant: branchFactor(graph, context, emitter) },
     activation(quantizer) {
       const quantized = emitAroundFirst(quantizer, shapes.dimsOf(quantizer.value), emitter, (inner, dims) =>

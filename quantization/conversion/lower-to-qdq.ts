@@ -42,6 +42,7 @@ export function qdqLowering(context: QdqContext, emitter: NodeEmitter): Lowering
   const { graph, shapes, parameters, timestep } = context;
   const index = timestep === null ? null : new TimestepIndex(emitter, timestep, parameters.timesteps);
   return {
+    norms: parameters.norms,
     branches: { byLayer: parameters.branches, constant: halfConstant(emitter) },
     activation: (quantizer) =>
       emitAroundFirst(quantizer, shapes.dimsOf(quantizer.value), emitter, (inner, dims) =>

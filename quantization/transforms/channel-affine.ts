@@ -8,6 +8,8 @@ export interface ChannelAffine {
   readonly gamma: Float64Array;
   /** null where there is no β. */
   readonly beta: Float64Array | null;
+  /** The constants that hold them. */
+  readonly names: readonly [gamma: string, beta: string | null];
   /** Puts other numbers in their place, under names of their own. */
   set(gamma: Float64Array, beta: Float64Array | null): void;
   /** Makes the value's readers read n itself; γ must be 1 and β 0 or moved elsewhere. */
@@ -38,7 +40,13 @@ function layerNormAffine(graph: Graph, norm: Node, axis: number, rank: number): 
     if (nextBeta !== null) norm.inputs.push(constant(graph, shift === '' ? scale : shift, nextBeta, axis, rank));
     graph.invalidate();
   };
-  return { gamma, beta, set, remove: () => set(new Float64Array(gamma.length).fill(1), null) };
+  return {
+    gamma,
+    beta,
+    names: [scale, shift === '' ? null : shift],
+    set,
+    remove: () => set(new Float64Array(gamma.length).fill(1), null),
+  };
 }
 
 function scaledAffine(
@@ -55,6 +63,7 @@ function scaledAffine(
   return {
     gamma,
     beta: shift === undefined ? null : (perChannel(graph, shift, axis, rank) as Float64Array),
+    names: [scale, shift ?? null],
     set(nextGamma, nextBeta) {
       exchange(mul, scale, constant(graph, scale, nextGamma, axis, rank));
       if (add !== null && shift !== undefined && nextBeta !== null) {
