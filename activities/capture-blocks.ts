@@ -31,7 +31,7 @@ export function createCaptureBlocks(deps: ActivityDeps): Activities['captureBloc
       deps,
       {
         stage: 'reconstruct',
-        version: 1,
+        version: 2,
         input: captureBlocksInputSchema,
         key: ({ recipe, parameters, ...input }) => ({
           capture: input,

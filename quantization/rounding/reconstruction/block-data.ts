@@ -7,9 +7,11 @@ import { removeDeadCode } from '../../../models/onnx/remove-dead-code.js';
 import { inferShapes } from '../../../models/onnx/shape-inference.js';
 import { denoiserFeeds } from '../../../models/pipelines/denoiser-feeds.js';
 import type { Denoiser } from '../../../models/pipelines/pipeline.js';
+import { permutation } from '../../../models/tensors/random.js';
 import { elementCount, type Tensor, tensor, zeros } from '../../../models/tensors/tensor.js';
 import {
   batchOf,
+  branchCount,
   type CalibrationItem,
   type CalibrationSet,
   trajectoryCount,
@@ -192,10 +194,26 @@ function captureGraph(
   return graph;
 }
 
-/** The calls of the denoiser that blocks are captured at: spread evenly over timesteps and branches, prompts drawn. */
+/** Stream of the seed that orders allotted pairs. */
+const PAIR_STREAM = 5;
+
+/**
+ * The calls of the denoiser that blocks are captured at, in no particular order of timesteps: spread evenly over timesteps and
+ * branches with prompts drawn, or a draw of the pairs that were allotted, branches in turn.
+ */
 export function reconstructionItems(calibration: CalibrationSet, samples: number, seed: number): CalibrationItem[] {
-  const trajectories = Array.from({ length: trajectoryCount(calibration) }, (_, index) => index);
-  return fixedItems(calibration, trajectories, samples, 'training', seed);
+  const { allotment } = calibration;
+  if (allotment === undefined) {
+    const trajectories = Array.from({ length: trajectoryCount(calibration) }, (_, index) => index);
+    return fixedItems(calibration, trajectories, samples, 'training', seed);
+  }
+  const order = permutation(seed, PAIR_STREAM, allotment.length);
+  const branches = branchCount(calibration);
+  return Array.from({ length: Math.min(samples, allotment.length * branches) }, (_, index) => {
+    const [place, round] = [index % order.length, Math.floor(index / order.length)];
+    const pair = allotment[order[place] ?? 0] ?? { trajectory: 0, step: 0 };
+    return { ...pair, branch: (place + round) % branches };
+  });
 }
 
 /** Dims of one item's part of the denoiser's inputs. */
