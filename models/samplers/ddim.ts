@@ -1,11 +1,11 @@
 import { z } from 'zod';
 import { type Float32Tensor, float32 } from '../tensors/tensor.js';
-import { discreteProcess, discreteProcessShape, type PredictionForms } from './discrete-process.js';
+import { discreteDiffusion, discreteDiffusionShape, type PredictionForms } from './discrete-diffusion.js';
 import { at, checkSameDims } from './linear-combination.js';
 import type { Sampler, SamplerOptions } from './sampler.js';
 import { parseSamplerConfig, refuse } from './sampler-config.js';
 
-const configSchema = z.object({ ...discreteProcessShape, set_alpha_to_one: z.boolean().default(true) });
+const configSchema = z.object({ ...discreteDiffusionShape, set_alpha_to_one: z.boolean().default(true) });
 
 /**
  * Denoising diffusion implicit models (Song, Meng, Ermon 2020), formulas (12) and (16), read as diffusers' DDIMScheduler:
@@ -16,7 +16,7 @@ const configSchema = z.object({ ...discreteProcessShape, set_alpha_to_one: z.boo
 export function createDdim(rawConfig: unknown, steps: number, options: SamplerOptions = {}): Sampler {
   const config = parseSamplerConfig(configSchema, rawConfig, 'DDIMScheduler');
   refuse('DDIMScheduler', { 'thresholding: true': config.thresholding === true });
-  const { timesteps, alphaBars, limit, formsAt } = discreteProcess(config, steps);
+  const { timesteps, alphaBars, limit, formsAt } = discreteDiffusion(config, steps);
   const eta = options.eta ?? 0;
   const finalAlphaBar = config.set_alpha_to_one ? 1 : at(alphaBars, 0);
   const stride = Math.floor(config.num_train_timesteps / steps);

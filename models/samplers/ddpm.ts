@@ -1,12 +1,12 @@
 import { z } from 'zod';
 import { type Float32Tensor, float32 } from '../tensors/tensor.js';
-import { discreteProcess, discreteProcessShape } from './discrete-process.js';
+import { discreteDiffusion, discreteDiffusionShape } from './discrete-diffusion.js';
 import { at, checkSameDims } from './linear-combination.js';
 import type { Sampler } from './sampler.js';
 import { parseSamplerConfig, refuse } from './sampler-config.js';
 
 const configSchema = z.object({
-  ...discreteProcessShape,
+  ...discreteDiffusionShape,
   variance_type: z
     .enum(['fixed_small', 'fixed_small_log', 'fixed_large', 'fixed_large_log', 'learned', 'learned_range'])
     .default('fixed_small'),
@@ -28,7 +28,7 @@ export function createDdpm(rawConfig: unknown, steps: number): Sampler {
     'thresholding: true': config.thresholding === true,
     [`variance_type: ${varianceType}`]: varianceType.startsWith('learned') || varianceType === 'fixed_large_log',
   });
-  const { timesteps, alphaBars, limit, formsAt } = discreteProcess(config, steps);
+  const { timesteps, alphaBars, limit, formsAt } = discreteDiffusion(config, steps);
 
   return {
     timesteps,

@@ -102,7 +102,7 @@ describe('a recipe that cannot be meant', () => {
     ],
     [
       'a phase without any loss',
-      ['finetuning.outputLossWeight=0', 'finetuning.phases.1.layerLossWeight=0'],
+      ['finetuning.outputLossWeight=0', 'finetuning.guidedLossWeight=0', 'finetuning.phases.1.layerLossWeight=0'],
       'finetuning.phases.1: it has nothing to lower',
     ],
     [

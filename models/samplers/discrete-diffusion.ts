@@ -12,7 +12,7 @@ import {
 import { spacedTimesteps } from './timestep-spacing.js';
 
 /** Keys that DDIM and DDPM share: both walk the same discrete process backwards. */
-export const discreteProcessShape = {
+export const discreteDiffusionShape = {
   ...noiseConfigShape,
   ...clippingShape,
   prediction_type: predictionTypeSchema,
@@ -20,10 +20,10 @@ export const discreteProcessShape = {
   timestep_spacing: timestepSpacingSchema.default('leading'),
 } as const;
 
-export type DiscreteProcessConfig = z.output<z.ZodObject<typeof discreteProcessShape>>;
+export type DiscreteDiffusionConfig = z.output<z.ZodObject<typeof discreteDiffusionShape>>;
 
 /** The process as a walk of `steps` steps sees it. */
-export interface DiscreteProcess {
+export interface DiscreteDiffusion {
   readonly timesteps: readonly number[];
   /** ᾱ of every training timestep. */
   readonly alphaBars: ArrayLike<number>;
@@ -34,7 +34,7 @@ export interface DiscreteProcess {
 }
 
 /** Throws InvalidRecipe for an impossible number of steps. */
-export function discreteProcess(config: DiscreteProcessConfig, steps: number): DiscreteProcess {
+export function discreteDiffusion(config: DiscreteDiffusionConfig, steps: number): DiscreteDiffusion {
   checkSteps(steps, config.num_train_timesteps);
   const alphaBars = alphasCumprod(config);
   return {
