@@ -18,10 +18,6 @@ export interface QuantizedParameters {
   readonly norms?: ReadonlyMap<string, Float32Tensor>;
 }
 
-/** The factors of a float side branch. */
-export const BRANCH_FACTORS = ['down', 'up'] as const;
-export type BranchFactor = (typeof BRANCH_FACTORS)[number];
-
 /** up · down of rank r, added to a layer's output. Every number is exact in float16, which is how it is stored. */
 export interface LowRankBranch {
   /** Conv: [r, Ci, k, …], a convolution like the layer's. Otherwise [Ci, r]. */

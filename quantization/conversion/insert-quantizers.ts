@@ -5,7 +5,7 @@ import { sortTopologically } from '../../models/onnx/sort-topologically.js';
 import type { Float32Tensor } from '../../models/tensors/tensor.js';
 import { type ActivationQuantizer, activationQuantizers } from '../activation-quantizers.js';
 import type { PlannedLayer, PlannedWeight, QuantizationPlan } from '../layer-plan.js';
-import type { BranchFactor, LowRankBranch } from '../quantized-parameters.js';
+import type { LowRankBranch } from '../quantized-parameters.js';
 import { insertLowRankBranch } from './low-rank-branch.js';
 
 /** How quantized values are expressed: as Quantize/DequantizeLinear, or as float arithmetic. */
@@ -17,7 +17,7 @@ export interface Lowering {
   /** The float side branches by layer, and how a factor of one becomes a value; absent: none. */
   readonly branches?: {
     readonly byLayer: ReadonlyMap<string, LowRankBranch>;
-    constant(factor: Float32Tensor, label: BranchFactor, layer: string): string;
+    constant(factor: Float32Tensor, label: string): string;
   };
   /** Constants of the graph that take other numbers, by initializer. */
   readonly norms?: ReadonlyMap<string, Float32Tensor> | undefined;

@@ -3,7 +3,7 @@ import type { NodeEmitter } from '../../models/onnx/node-emitter.js';
 import { float16FromFloat32 } from '../../models/tensors/float16.js';
 import type { Float32Tensor } from '../../models/tensors/tensor.js';
 import type { PlannedLayer } from '../layer-plan.js';
-import { BRANCH_FACTORS, type BranchFactor, type LowRankBranch } from '../quantized-parameters.js';
+import type { LowRankBranch } from '../quantized-parameters.js';
 
 /**
  * y = Q(W − L) · Q(x) + up · (down · x): a layer with its float side branch (Li et al., SVDQuant, ICLR 2025, eq. 5). The sum
@@ -16,13 +16,13 @@ export function insertLowRankBranch(
   layer: PlannedLayer,
   branch: LowRankBranch,
   emitter: NodeEmitter,
-  constantOf: (factor: Float32Tensor, label: BranchFactor, layer: string) => string,
+  constantOf: (factor: Float32Tensor, label: string) => string,
 ): void {
   const main = graph.nodeByName(layer.node);
   const value = layer.inputs[0]?.value;
   if (main === undefined || value === undefined) throw new Error(`no layer ${layer.name} for its branch`);
   emitter.at(layer.name);
-  const [down = '', up = ''] = BRANCH_FACTORS.map((label) => constantOf(branch[label], label, layer.name));
+  const [down, up] = [constantOf(branch.down, 'down'), constantOf(branch.up, 'up')];
   const small = emitter.emit(layer.opType === 'Conv' ? 'Conv' : 'MatMul', [value, down], downAttributes(main), 'small');
   const side = emitter.emit(layer.opType === 'Conv' ? 'Conv' : 'MatMul', [small, up], {}, 'side');
   const quantized = emitter.unique('quantized');

@@ -1,17 +1,12 @@
 import { attribute, type Graph } from '../../models/onnx/graph.js';
 import type { NodeEmitter } from '../../models/onnx/node-emitter.js';
 import type { Shapes } from '../../models/onnx/shape-inference.js';
-import { bytesFromTensor, type Float32Tensor } from '../../models/tensors/tensor.js';
+import { bytesFromTensor } from '../../models/tensors/tensor.js';
 import type { ActivationQuantizer } from '../activation-quantizers.js';
-import { biasUnit, branchUnit } from '../finetuning/weight-units.js';
+import { biasUnit } from '../finetuning/weight-units.js';
 import { codeRange } from '../formats/integer-grid.js';
 import type { PlannedLayer, PlannedWeight } from '../layer-plan.js';
-import type {
-  ActivationParameters,
-  BranchFactor,
-  QuantizedParameters,
-  WeightParameters,
-} from '../quantized-parameters.js';
+import type { ActivationParameters, QuantizedParameters, WeightParameters } from '../quantized-parameters.js';
 import { dequantizeCodes, roundToCodes } from '../rounding/round-nearest.js';
 import { weightSpread } from '../rounding/weight-scales.js';
 import { emitDynamicRange } from './dynamic-range.js';
@@ -57,7 +52,6 @@ export const trainableName = {
   scales: (layer: string): string => `train/${layer}/scales`,
   bias: (layer: string): string => `train/${layer}/bias`,
   range: (quantizer: string): string => `train/${quantizer}/scale`,
-  branch: (layer: string, factor: BranchFactor): string => `train/${layer}/${factor}`,
 };
 
 export interface FloatLowering extends Lowering {
@@ -76,7 +70,7 @@ export function floatLowering(graph: Graph, context: FloatContext, emitter: Node
   return {
     straightThrough,
     norms: parameters.norms,
-    branches: { byLayer: parameters.branches, constant: branchFactor(graph, context, emitter) },
+    branches: { byLayer: parameters.branches, constant: wholeConstant(emitter) },
     activation(quantizer) {
       const quantized = emitAroundFirst(quantizer, shapes.dimsOf(quantizer.value), emitter, (inner, dims) =>
         activationFake(graph, inner, { context, index, dims }, emitter),
@@ -269,20 +263,4 @@ function groupLayout(weight: PlannedWeight, scaleDims: readonly number[]): { wei
   const split = (dims: readonly number[], size: number): number[] =>
     dims.flatMap((dim, at) => (at === axis ? [size === 1 ? dim : dim / size, size] : [dim]));
   return { weight: split(weight.dims, blockSize), scales: split(scaleDims, 1) };
-}
-
-/** A branch's factor as a constant, or f₀ + shift · unit with the shift as graph input (weight-units.ts). */
-function branchFactor(
-  graph: Graph,
-  { trainedLayers }: FloatContext,
-  emitter: NodeEmitter,
-): (factor: Float32Tensor, label: BranchFactor, layer: string) => string {
-  const constant = wholeConstant(emitter);
-  return (factor, label, layer) => {
-    if (!trainedLayers.has(layer)) return constant(factor, label);
-    const shift = trainableName.branch(layer, label);
-    graph.inputs.push({ name: shift, type: 'float32', shape: [...factor.dims] });
-    const moved = emitter.emit('Mul', [shift, emitter.scalar(branchUnit(factor))]);
-    return emitter.emit('Add', [constant(factor, `${label}0`), moved], {}, label);
-  };
 }

@@ -1,8 +1,8 @@
 import { type Float32Tensor, float32 } from '../../models/tensors/tensor.js';
 import { trainableName } from '../conversion/lower-to-float.js';
 import type { QuantizationPlan } from '../layer-plan.js';
-import { BRANCH_FACTORS, type QuantizedParameters, type WeightParameters } from '../quantized-parameters.js';
-import { branchFromShifts, weightFromUnits } from './weight-units.js';
+import type { QuantizedParameters, WeightParameters } from '../quantized-parameters.js';
+import { weightFromUnits } from './weight-units.js';
 
 /**
  * The parameters that trained values stand for; `trained` is by training-graph input name, `start` is what the phase started
@@ -29,13 +29,7 @@ export function mergeTrained(
       return [id, { ...held, scale }];
     }),
   );
-  const branches = new Map(
-    [...start.branches].map(([name, held]) => {
-      const [down, up] = BRANCH_FACTORS.map((factor) => trained.get(trainableName.branch(name, factor)));
-      return [name, branchFromShifts(held, { ...(down && { down }), ...(up && { up }) })];
-    }),
-  );
-  return { ...start, weights, activations, branches };
+  return { ...start, weights, activations };
 }
 
 function product(a: Float32Tensor, b: Float32Tensor): Float32Tensor {

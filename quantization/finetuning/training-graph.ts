@@ -6,13 +6,13 @@ import { attribute, DATA_TYPE, type Graph } from '../../models/onnx/graph.js';
 import { NodeEmitter } from '../../models/onnx/node-emitter.js';
 import { removeDeadCode } from '../../models/onnx/remove-dead-code.js';
 import { inferShapes } from '../../models/onnx/shape-inference.js';
-import { type Float32Tensor, float32, zeros } from '../../models/tensors/tensor.js';
+import { type Float32Tensor, float32 } from '../../models/tensors/tensor.js';
 import { activationQuantizers } from '../activation-quantizers.js';
 import { insertQuantizers } from '../conversion/insert-quantizers.js';
 import { type FloatContext, floatLowering, trainableName } from '../conversion/lower-to-float.js';
 import type { PlannedLayer, QuantizationPlan } from '../layer-plan.js';
 import type { DenoiserInputs } from '../layer-roles.js';
-import { BRANCH_FACTORS, type QuantizedParameters } from '../quantized-parameters.js';
+import type { QuantizedParameters } from '../quantized-parameters.js';
 import { appendSurrogateGradients, type Surrogates } from './surrogate-gradients.js';
 import { trustLowering } from './trust-estimator.js';
 import { unitsFromWeight } from './weight-units.js';
@@ -81,7 +81,7 @@ export const TRAINING_INPUTS = {
 /** Prefix of the float copy's values. */
 const TEACHER = 'float/';
 
-/** The trainables of a phase, in units of the grids: weights, biases, scales and branches of its layers, and every activation table. */
+/** The trainables of a phase, in units of the grids: weights, biases and scales of its layers, and every activation table. */
 export function trainablesOf(
   plan: QuantizationPlan,
   parameters: QuantizedParameters,
@@ -95,11 +95,6 @@ export function trainablesOf(
     trainables.push({ name: trainableName.weight(name), kind: 'weight', initial: codes });
     trainables.push({ name: trainableName.scales(name), kind: 'scale', initial: factor });
     if (shift !== null) trainables.push({ name: trainableName.bias(name), kind: 'weight', initial: shift });
-    const branch = parameters.branches.get(name);
-    for (const factor of branch === undefined ? [] : BRANCH_FACTORS) {
-      const initial = zeros('float32', branch?.[factor].dims ?? []);
-      trainables.push({ name: trainableName.branch(name, factor), kind: 'weight', initial });
-    }
   }
   for (const { id } of activationQuantizers(plan)) {
     const found = parameters.activations.get(id);

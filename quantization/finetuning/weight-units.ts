@@ -1,8 +1,7 @@
-import { halfFromNumber, numberFromHalf } from '../../models/tensors/float16.js';
 import { type Float32Tensor, float32, zeros } from '../../models/tensors/tensor.js';
 import { forEachMember, scaleLayout } from '../formats/integer-grid.js';
 import type { PlannedWeight } from '../layer-plan.js';
-import type { LowRankBranch, WeightParameters } from '../quantized-parameters.js';
+import type { WeightParameters } from '../quantized-parameters.js';
 import { weightSpread } from '../rounding/weight-scales.js';
 
 /**
@@ -11,7 +10,6 @@ import { weightSpread } from '../rounding/weight-scales.js';
  *   codes = w / s        a learning rate of 1e-3 is a thousandth of a step of the grid
  *   factor = s / s₀      relative to the scales the phase starts with, 1 at first
  *   shift = (b − b₀) / s̄  with s̄ the layer's mean scale, 0 at first
- *   shift = (f − f₀) / u   for a factor f of a float side branch, u = 0.34 · rms(f₀): a step of the best 4-bit grid for such numbers
  *
  * EfficientDM (He et al., ICLR 2024, §3.2) divides learning rates by the scale for the same reason.
  */
@@ -44,29 +42,6 @@ export function weightFromUnits(units: WeightUnits, held: WeightParameters, weig
     bias:
       bias === null || units.shift === null ? bias : float32(bias.dims, addScaled(bias.data, units.shift.data, unit)),
   };
-}
-
-/** The step of the 4-bit grid with the least squared error for N(0, 1). */
-const GAUSSIAN_STEP = 0.34;
-
-/** u of a branch's factor, as float32. */
-export function branchUnit(factor: Float32Tensor): number {
-  let sum = 0;
-  for (const value of factor.data) sum += value * value;
-  return Math.fround(GAUSSIAN_STEP * Math.sqrt(sum / Math.max(1, factor.data.length)));
-}
-
-/** The branch that trained shifts stand for, exact in float16 again; a factor without a shift stays. */
-export function branchFromShifts(held: LowRankBranch, shifts: Partial<LowRankBranch>): LowRankBranch {
-  const moved = (factor: Float32Tensor, shift: Float32Tensor | undefined): Float32Tensor => {
-    if (shift === undefined) return factor;
-    const data = addScaled(factor.data, shift.data, branchUnit(factor));
-    return float32(
-      factor.dims,
-      data.map((value) => numberFromHalf(halfFromNumber(value))),
-    );
-  };
-  return { down: moved(held.down, shifts.down), up: moved(held.up, shifts.up) };
 }
 
 /** s̄, the mean scale of a layer, as float32. */
