@@ -40,7 +40,7 @@ async function showPlan(folder: string, options: RunOptions): Promise<ExitCode> 
     enabled && phases.length > 0,
     scannedRows(plan, spec.recipe),
   );
-  if (options.output === 'text') print(planText(plan, estimate));
+  if (options.output === 'text') print([planText(plan, estimate), ...choiceNote(spec.recipe)].join('\n'));
   else if (options.output === 'json') print(JSON.stringify({ ...plan, estimate }, null, 2));
   else {
     for (const layer of plan.layers) print(JSON.stringify({ schemaVersion: 1, event: 'layer', ...layer }));
@@ -48,6 +48,13 @@ async function showPlan(folder: string, options: RunOptions): Promise<ExitCode> 
     print(JSON.stringify({ event: 'plan', ...totals, estimate }));
   }
   return 0;
+}
+
+/** The list shows what the run starts from when it chooses bits itself. */
+function choiceNote({ mixedPrecision: { method } }: Recipe): string[] {
+  return method === 'none'
+    ? []
+    : [`Bits       what the run starts from; it chooses them layer by layer from its scan (${method})`];
 }
 
 /** Rows of the denoiser that the sensitivity scan runs. */
