@@ -11,7 +11,7 @@ import { dequantizeCodes, roundToCodes } from '../rounding/round-nearest.js';
 import type { StatisticsGraph, StatisticsGraphSpec } from './statistics-graph.js';
 
 /** The moments of a layer's float and quantized output that a refit needs (rounding/output-refit.ts), as keys of sums. */
-export const REFIT_MOMENTS = ['float', 'quantized', 'product', 'square'] as const;
+export const REFIT_MOMENTS = ['product', 'square'] as const;
 
 export function refitKey(moment: (typeof REFIT_MOMENTS)[number], layer: string): string {
   return `refit-${moment}/${layer}`;
@@ -72,8 +72,6 @@ function layerTwice(
   const float = run(inputs.float, held.weight);
   const quantized = run(inputs.quantized, rounded);
   return {
-    float,
-    quantized,
     product: emitter.emit('Mul', [float, quantized]),
     square: emitter.emit('Mul', [quantized, quantized]),
   };

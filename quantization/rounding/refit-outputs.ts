@@ -13,13 +13,10 @@ export function refitOutputs(
   const weights = new Map<string, WeightParameters>(parameters.weights);
   for (const layer of layers) {
     const held = parameters.weights.get(layer.name);
-    const float = moments.mean(refitKey('float', layer.name));
-    const quantized = moments.mean(refitKey('quantized', layer.name));
     const product = moments.mean(refitKey('product', layer.name));
     const square = moments.mean(refitKey('square', layer.name));
-    if (held === undefined || !float || !quantized || !product || !square) continue;
-    const refit = refitOf({ float, quantized, product, square }, held.bias !== null);
-    weights.set(layer.name, applyRefit(held, layer.weight, refit));
+    if (held === undefined || product === undefined || square === undefined) continue;
+    weights.set(layer.name, applyRefit(held, layer.weight, refitOf({ product, square })));
   }
   return { ...parameters, weights };
 }
