@@ -58,9 +58,9 @@ export const reconstructionSettingsSchema = z
       .int()
       .min(1)
       .max(10_000)
-      .default(8)
+      .default(1)
       .describe(
-        'quantized inputs: blocks that are trained at the same time, seeing the blocks of earlier waves as trained',
+        'quantized inputs: blocks that are trained at the same time, seeing earlier waves as trained; above 1 a block makes up for errors of its neighbours that they then do not have',
       ),
     seed: z.number().int().nonnegative().default(3),
   })
