@@ -116,7 +116,8 @@ export class EngineServer {
   ): Promise<InferenceSession> {
     const optimization: NonNullable<OpenOptions['optimization']> = request.options.optimization ?? 'all';
     try {
-      return await createSession(model, { ...this.settings, optimization, profilePrefix });
+      const { memoryPattern = true } = request.options;
+      return await createSession(model, { ...this.settings, optimization, memoryPattern, profilePrefix });
     } catch (error) {
       throw new RequestFailed(openFailure(error, this.settings.device, request.path ?? undefined));
     }

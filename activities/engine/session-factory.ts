@@ -24,6 +24,8 @@ export interface SessionSettings {
   /** Threads that wait for work spin instead of sleeping. */
   readonly spinning: boolean;
   readonly optimization: NonNullable<OpenOptions['optimization']>;
+  /** See OpenOptions; default true. */
+  readonly memoryPattern?: boolean;
   /** Writes a profile with this path prefix (see placement.ts). */
   readonly profilePrefix?: string;
 }
@@ -37,6 +39,7 @@ export function sessionOptions(settings: SessionSettings): InferenceSession.Sess
     intraOpNumThreads: settings.threads,
     interOpNumThreads: 1,
     executionMode: 'sequential',
+    enableMemPattern: settings.memoryPattern ?? true,
     ...(settings.profilePrefix === undefined
       ? {}
       : { enableProfiling: true, profileFilePrefix: settings.profilePrefix }),

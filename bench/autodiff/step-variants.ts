@@ -1,5 +1,6 @@
 import { appendAdam } from '../../models/autodiff/adam.js';
 import { recomputeBlocks } from '../../models/autodiff/memory/recompute-blocks.js';
+import { orderForRelease } from '../../models/autodiff/memory/release-order.js';
 import { saveInEightBits } from '../../models/autodiff/memory/save-in-eight-bits.js';
 import type { Graph } from '../../models/onnx/graph.js';
 import { float32, type Tensor, zeros } from '../../models/tensors/tensor.js';
@@ -43,6 +44,7 @@ export function buildVariant(step: ZooStep, { recompute, eightBits, adam }: Vari
   const forward = graph.nodes.slice(0, step.graph.nodes.length);
   if (recompute) recomputeBlocks(graph, step.shapes, forward.length);
   if (eightBits) saveInEightBits(graph, step.shapes, forward, step.weights);
+  if (adam === null) orderForRelease(graph);
   if (adam === null) return { graph, feeds: new Map(), gradients, updates: new Map(), stateBytes: 0 };
   graph.outputs = graph.outputs.slice(0, 1);
   const parameters = step.weights.map((name, at) => {

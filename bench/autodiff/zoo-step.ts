@@ -72,7 +72,7 @@ export async function openStep(
   threads: number,
   profilePrefix?: string,
 ): Promise<OpenStep> {
-  const settings = { device: 'cpu', threads, spinning: false, optimization: 'all' } as const;
+  const settings = { device: 'cpu', threads, spinning: false, optimization: 'all', memoryPattern: false } as const;
   const session = await createSession(
     writeModel(graph),
     profilePrefix === undefined ? settings : { ...settings, profilePrefix },

@@ -37,7 +37,7 @@ export class PhaseRun {
     const trained = selectedLayers(options.plan, phase.layers);
     if (trainablesOf(options.plan, start.start, trained).length === 0) return nextPhase(start, start.start);
     const training = this.trainingGraph(start.start, trained);
-    const runnable = await options.executor.open(writeModel(training.graph));
+    const runnable = await options.executor.open(writeModel(training.graph), { memoryPattern: false });
     const validator = await Validator.open(options, start.start, trained, this.held);
     const residents = await uploadAll(options.executor, training, start.live);
     const loop = new PhaseLoop(options, phase, this.prompts, training, { runnable, validator, residents });

@@ -2,7 +2,7 @@ import { appendAdam } from '../../models/autodiff/adam.js';
 import { recomputeBlocks } from '../../models/autodiff/memory/recompute-blocks.js';
 import { saveInEightBits } from '../../models/autodiff/memory/save-in-eight-bits.js';
 import { foldConstants } from '../../models/onnx/fold-constants.js';
-import { attribute, DATA_TYPE, type Graph } from '../../models/onnx/graph.js';
+import { attribute, DATA_TYPE, type Graph, type Node } from '../../models/onnx/graph.js';
 import { NodeEmitter } from '../../models/onnx/node-emitter.js';
 import { removeDeadCode } from '../../models/onnx/remove-dead-code.js';
 import { inferShapes } from '../../models/onnx/shape-inference.js';
@@ -270,7 +270,7 @@ function appendUpdates(
   if (memory?.savedActivations === 'int8') saveInEightBits(graph, shapes, forward, wrt);
   const adam = appendAdam(
     graph,
-    trainables.map(({ name, kind, initial }) => ({
+    inReadingOrder(trainables, forward).map(({ name, kind, initial }) => ({
       name,
       gradient: gradients.get(name) ?? '',
       dims: initial.dims,
@@ -284,6 +284,18 @@ function appendUpdates(
     for (const [input, output] of state.state) updates.set(input, output);
   }
   return updates;
+}
+
+/**
+ * Trainables by the first forward node that reads them. onnxruntime starts from the last output nobody reads: the update of the
+ * last layer, which then takes place as soon as its gradient is there, instead of holding its activations to the end.
+ */
+function inReadingOrder(trainables: readonly Trainable[], forward: readonly Node[]): Trainable[] {
+  const first = new Map<string, number>();
+  forward.forEach((node, at) => {
+    for (const input of node.inputs) if (!first.has(input)) first.set(input, at);
+  });
+  return trainables.toSorted((a, b) => (first.get(a.name) ?? 0) - (first.get(b.name) ?? 0));
 }
 
 /** A forward-only graph whose scalar outputs are Σ(ε − ε̃)² and Σε² of a batch, for validation. */

@@ -69,9 +69,8 @@ function gradientTaps(e: Expressions, x: Value, g: Value, geometry: ConvolutionG
     });
     return e.gemm(input, e.reshape(e.slice(padded, ranges), [rows, outputs]));
   });
-  const count = products.length;
-  const side = e.reshape(e.concat(products, 1), [channels, count, outputs]);
-  return e.reshape(e.transpose(side, [2, 0, 1]), [outputs, channels, ...kernel]);
+  const side = e.reshape(e.concat(products, 1), [channels, ...kernel, outputs]);
+  return e.transpose(side, [kernel.length + 1, 0, ...kernel.map((_, axis) => axis + 1)]);
 }
 
 /** What every tap reads at every position, as one Gather of rows of channels. */
@@ -151,8 +150,8 @@ function channelsLast(e: Expressions, value: Value): Value {
 function asWeight(e: Expressions, side: Value, channels: number, { kernel }: ConvolutionGeometry): Value {
   const count = elementCount(kernel);
   const outputs = elementCount(side.dims) / (count * channels);
-  const split = e.transpose(e.reshape(side, [outputs, count, channels]), [0, 2, 1]);
-  return e.reshape(split, [outputs, channels, ...kernel]);
+  const split = e.reshape(side, [outputs, ...kernel, channels]);
+  return e.transpose(split, [0, kernel.length + 1, ...kernel.map((_, axis) => axis + 1)]);
 }
 
 /** Zeros around x; spatial axes start at `first`. */
