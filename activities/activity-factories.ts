@@ -1,3 +1,4 @@
+import { createArrangeChannels } from './arrange-channels.js';
 import { createCaptureBlocks } from './capture-blocks.js';
 import { createChooseLayerBits } from './choose-layer-bits.js';
 import { createConvertPipeline } from './convert-pipeline.js';
@@ -25,6 +26,7 @@ export const ACTIVITY_FACTORIES: ActivityFactories = {
   transformGraph: createTransformGraph,
   observeActivations: createObserveActivations,
   measureSensitivity: createMeasureSensitivity,
+  arrangeChannels: createArrangeChannels,
   chooseLayerBits: createChooseLayerBits,
   roundWeights: createRoundWeights,
   correctParameters: createCorrectParameters,

@@ -85,6 +85,19 @@ export interface MeasureSensitivityResult extends StageOutcome {
 }
 
 // mixed-precision · cpu
+// arrange · gpu
+export const arrangeChannelsInputSchema = z.strictObject({
+  graph: ref,
+  plan: ref,
+  calibration: ref,
+  recipe: recipeSchema,
+  compute: computeSchema,
+});
+export interface ArrangeChannelsResult extends StageOutcome {
+  /** Takes the place of the planned one. */
+  readonly plan: ArtifactRef;
+}
+
 export const chooseLayerBitsInputSchema = z.strictObject({ plan: ref, sensitivity: ref, recipe: recipeSchema });
 export interface ChooseLayerBitsResult extends StageOutcome {
   /** Takes the place of the plan that it was made from. */
@@ -194,6 +207,7 @@ export interface Activities extends ReconstructionActivities {
   transformGraph(input: z.input<typeof transformGraphInputSchema>): Promise<TransformGraphResult>;
   observeActivations(input: z.input<typeof observeActivationsInputSchema>): Promise<ObserveActivationsResult>;
   measureSensitivity(input: z.input<typeof measureSensitivityInputSchema>): Promise<MeasureSensitivityResult>;
+  arrangeChannels(input: z.input<typeof arrangeChannelsInputSchema>): Promise<ArrangeChannelsResult>;
   chooseLayerBits(input: z.input<typeof chooseLayerBitsInputSchema>): Promise<ChooseLayerBitsResult>;
   roundWeights(input: z.input<typeof roundWeightsInputSchema>): Promise<RoundWeightsResult>;
   correctParameters(input: z.input<typeof correctParametersInputSchema>): Promise<CorrectParametersResult>;

@@ -3,6 +3,8 @@ import type { z } from 'zod';
 interface ActivationRecipe {
   readonly activations: {
     readonly ranges: string;
+    readonly groupSize: number | null;
+    readonly channelOrder: string;
     readonly granularity: string;
     readonly grouping: { readonly method: string };
   };
@@ -16,8 +18,14 @@ interface ActivationRecipe {
 /** Ranges of single channels and groups of them are stored ones, and one or the other; float attention has no codes. */
 export function checkActivations({ activations, attention }: ActivationRecipe, context: z.RefinementCtx): void {
   const refuse = (path: string[], message: string): void => context.addIssue({ code: 'custom', path, message });
-  const { ranges, granularity, grouping } = activations;
+  const { ranges, groupSize, channelOrder, granularity, grouping } = activations;
   const isGrouped = grouping.method !== 'none';
+  if (channelOrder !== 'given' && (ranges !== 'dynamic' || groupSize === null)) {
+    refuse(
+      ['activations', 'channelOrder'],
+      'channels are arranged for dynamic ranges in groups: set activations.ranges to dynamic and a groupSize',
+    );
+  }
   if (granularity === 'channel' && ranges === 'dynamic') {
     refuse(
       ['activations', 'granularity'],

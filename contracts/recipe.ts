@@ -38,6 +38,10 @@ export const activationSettingsSchema = z
       .nullable()
       .default(64)
       .describe('dynamic ranges: channels that share a range; null is one range per pixel or token'),
+    channelOrder: z
+      .enum(['given', 'alike'])
+      .default('given')
+      .describe('dynamic ranges in groups: neighbouring channels share a range, or channels that are large together'),
     range: z.enum(['minmax', 'mse']).default('mse').describe('how static and timestep ranges are found'),
     granularity: z
       .enum(['tensor', 'channel'])

@@ -8,6 +8,7 @@ export const STAGES = [
   'plan',
   'sample',
   'transform',
+  'arrange',
   'observe',
   'sensitivity',
   'mixed-precision',

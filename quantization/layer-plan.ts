@@ -83,6 +83,8 @@ export interface ActivationScheme {
   /** Dynamic only: channels that share a range, null = all of them. Divides the channel axis. */
   readonly groupSize: number | null;
   readonly range: 'minmax' | 'mse';
+  /** Dynamic groups: the channel at every place before the axis is split into groups; absent: as they lie. */
+  readonly channelOrder?: readonly number[];
   /** Stored ranges with an entry per channel, pixel or token; absent: one range for the whole value. */
   readonly spread?: RangeSpread;
   /** Codes of −log2(p / d) or −2 log2(p / d) with d the largest p of the row; absent: equal steps. Ranges are then dynamic. */

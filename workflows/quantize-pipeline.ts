@@ -66,10 +66,12 @@ class QuantizeRun {
     const sampling = { pipeline, prompts, recipe, compute };
     const { calibration } = await this.stage('sample', 'gpu', 'sampleTrajectories', sampling);
     const { graph } = await this.stage('transform', 'cpu', 'transformGraph', { pipeline, recipe, calibration });
-    const observing = { graph, plan: planned.plan, calibration, recipe, compute };
+    const arranging = { graph, plan: planned.plan, calibration, recipe, compute };
+    const arranged = this.has('arrange') ? await this.stage('arrange', 'gpu', 'arrangeChannels', arranging) : planned;
+    const observing = { ...arranging, plan: arranged.plan };
     const { stats } = await this.stage('observe', 'gpu', 'observeActivations', observing);
-    const scanning = { pipeline, graph, plan: planned.plan, stats, calibration };
-    const plan = this.has('sensitivity') ? await this.scan(scanning) : planned.plan;
+    const scanning = { pipeline, graph, plan: arranged.plan, stats, calibration };
+    const plan = this.has('sensitivity') ? await this.scan(scanning) : arranged.plan;
     const rounded = await this.stage('round', 'cpu', 'roundWeights', { graph, plan, stats, recipe });
     const parts = { pipeline, prompts, graph, plan, calibration };
     const corrected = this.has('correct') ? await this.correct(parts, rounded.parameters) : rounded.parameters;

@@ -29,6 +29,11 @@ export function plannedStages(spec: RunSpec): PlannedStage[] {
     { id: 'plan', stage: 'plan', title: `plan ${recipe.name}: every layer's scheme` },
     { id: 'sample', stage: 'sample', title: `sample ${recipe.calibration.trajectories} float trajectories` },
     { id: 'transform', stage: 'transform', title: 'transform the graph, float output unchanged' },
+    recipe.activations.channelOrder === 'alike' && {
+      id: 'arrange',
+      stage: 'arrange',
+      title: 'arrange channels into groups of alike',
+    },
     { id: 'observe', stage: 'observe', title: `observe activations at ${recipe.calibration.timesteps} timesteps` },
     recipe.sensitivity.enabled && { id: 'sensitivity', stage: 'sensitivity', title: sensitivityTitle(recipe) },
     choosesBits && { id: 'mixed-precision', stage: 'mixed-precision', title: "choose every layer's bits" },

@@ -81,10 +81,15 @@ async function roundedParameters(run: StageRun, spec: RunSpec) {
     activities.sampleTrajectories({ pipeline, prompts, recipe, compute }),
   );
   const { graph } = await run.stage('transform', () => activities.transformGraph({ pipeline, recipe, calibration }));
+  const arranging = { graph, plan: planned.plan, calibration, recipe, compute };
+  const arranged =
+    recipe.activations.channelOrder === 'alike'
+      ? await run.stage('arrange', () => activities.arrangeChannels(arranging))
+      : planned;
   const { stats } = await run.stage('observe', () =>
-    activities.observeActivations({ graph, plan: planned.plan, calibration, recipe, compute }),
+    activities.observeActivations({ ...arranging, plan: arranged.plan }),
   );
-  const plan = await planAfterScan(run, spec, { pipeline, graph, plan: planned.plan, stats, calibration });
+  const plan = await planAfterScan(run, spec, { pipeline, graph, plan: arranged.plan, stats, calibration });
   const rounded = await run.stage('round', () => activities.roundWeights({ graph, plan, stats, recipe }));
   return { pipeline, plan, calibration, graph, rounded: rounded.parameters };
 }

@@ -77,6 +77,11 @@ export function statisticsDims(options: BatchOptions): Record<string, readonly n
 
 type BatchOptions = Pick<CollectStatisticsOptions, 'calibration' | 'denoiser' | 'seed' | 'batchSize'>;
 
+/** Feeds of the denoiser for every batch. */
+export function statisticsFeeds(options: BatchOptions): Feeds[] {
+  return statisticsBatches(options).map((items) => feedsOf(options, items));
+}
+
 /** Batches of one timestep each; other trajectories at every timestep. */
 function statisticsBatches({ calibration, seed, batchSize }: BatchOptions): CalibrationItem[][] {
   const order = permutation(seed, CHOICE_STREAM, trajectoryCount(calibration));

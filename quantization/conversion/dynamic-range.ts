@@ -1,5 +1,6 @@
 import { attribute } from '../../models/onnx/graph.js';
 import type { NodeEmitter } from '../../models/onnx/node-emitter.js';
+import { tensor } from '../../models/tensors/tensor.js';
 import type { ActivationQuantizer } from '../activation-quantizers.js';
 import { codeRange, SCALE_EPSILON, symmetricDivisor } from '../formats/integer-grid.js';
 
@@ -11,7 +12,8 @@ import { codeRange, SCALE_EPSILON, symmetricDivisor } from '../formats/integer-g
  *
  * The factor keeps the largest value, which half a code more would put beyond the grid, from lying exactly between two codes:
  * the last bit of its scale would choose one of them.
- * A value whose channels are split into groups is reshaped so that a group is an axis of its own.
+ * A value whose channels are split into groups is reshaped so that a group is an axis of its own. With a channel order the
+ * channels are gathered in it first, and put back at the end.
  */
 export interface DynamicRange {
   /** The value, regrouped: […, groups, group size, rest]; the value itself when there is one group. */
@@ -45,7 +47,7 @@ export function emitDynamicRange(
   emitter: NodeEmitter,
   options: { readonly lifted?: boolean } = {},
 ): DynamicRange {
-  const grouping = regroup(quantizer, dims, emitter, options.lifted === true);
+  const grouping = arranged(quantizer, dims, emitter, options.lifted === true);
   const { bits, symmetric } = quantizer.scheme;
   const axes = emitter.int64s([grouping.axis]);
   const keep = { keepdims: attribute.int(1) };
@@ -65,6 +67,29 @@ export function emitDynamicRange(
     scale: emitter.emit('Max', [scale, epsilon], {}, 'scale'),
     negatedMin: emitter.emit('Neg', [low]),
   };
+}
+
+/** `regroup` of the channels in the scheme's order. */
+function arranged(
+  quantizer: ActivationQuantizer,
+  dims: readonly number[],
+  emitter: NodeEmitter,
+  lifted: boolean,
+): ReturnType<typeof regroup> {
+  const { channelOrder } = quantizer.scheme;
+  if (channelOrder === undefined) return regroup(quantizer, dims, emitter, lifted);
+  const axis = { axis: attribute.int(quantizer.channelAxis) };
+  const indices = (channels: readonly number[]): string =>
+    emitter.constant(tensor('int32', [channels.length], Int32Array.from(channels)), 'channels');
+  const gathered = emitter.emit('Gather', [quantizer.value, indices(channelOrder)], axis, 'arranged');
+  const grouping = regroup({ ...quantizer, value: gathered }, dims, emitter, lifted);
+  const back = new Array<number>(channelOrder.length).fill(0);
+  channelOrder.forEach((channel, place) => {
+    back[channel] = place;
+  });
+  const restore = (value: string): string =>
+    emitter.emit('Gather', [grouping.restore(value), indices(back)], axis, 'restored');
+  return { ...grouping, restore };
 }
 
 function regroup(
