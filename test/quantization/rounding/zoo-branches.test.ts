@@ -5,8 +5,12 @@ import { multiplyAdds } from '../../../models/onnx/macs.js';
 import { inferShapes } from '../../../models/onnx/shape-inference.js';
 import { bytesFromTensor, type Float32Tensor } from '../../../models/tensors/tensor.js';
 import type { CalibrationItem, CalibrationSet } from '../../../quantization/calibration/calibration-set.js';
-import { collectStatistics } from '../../../quantization/calibration/collect-statistics.js';
+import {
+  type CollectStatisticsOptions,
+  collectStatistics,
+} from '../../../quantization/calibration/collect-statistics.js';
 import { type LayerStatistics, LayerStatisticsSum } from '../../../quantization/calibration/layer-statistics.js';
+import { refitGraph } from '../../../quantization/calibration/refit-graph.js';
 import { Validator } from '../../../quantization/finetuning/validator.js';
 import { planningInputs } from '../../../quantization/plan-denoiser.js';
 import {
@@ -17,13 +21,18 @@ import {
 import { addBranches, type LowRankSettings } from '../../../quantization/rounding/add-branches.js';
 import { branchCost } from '../../../quantization/rounding/branch-cost.js';
 import { branchableLayers } from '../../../quantization/rounding/branchable-layers.js';
+import { refitOutputs } from '../../../quantization/rounding/refit-outputs.js';
+import { tweakNorms } from '../../../quantization/rounding/tweak-norms.js';
 import { bundledRecipe, convertZoo, pipeline, prepareZoo, randomlyCalibrated } from '../quantized-zoo.js';
 import { promptSets, zooCalibration } from '../zoo-calibration.js';
+import { ZOO_DIMS } from '../zoo-denoiser.js';
 
 /** Few prompts and timesteps of the bundled pipeline; the evaluated calls are of other prompts. */
 const PROMPTS = { calibration: 4, evaluation: 4 };
 const STEPS = { steps: 6, timesteps: 3 };
 const BUDGET = 0.1;
+/** γ and β of 12 layer norms and 4 group norms in front of linear layers. */
+const NORM_CONSTANTS = 32;
 
 const prepared = prepareZoo(bundledRecipe('w4a4-dynamic'));
 const layers = branchableLayers(prepared.graph, prepared.plan);
@@ -43,7 +52,7 @@ beforeAll(async () => {
 }, 240_000);
 afterAll(() => executor.close());
 
-function collected(resume?: { sum: LayerStatisticsSum; batches: number }): Promise<LayerStatisticsSum> {
+function collected(change: Partial<CollectStatisticsOptions> = {}): Promise<LayerStatisticsSum> {
   return collectStatistics({
     executor: executor as Executor,
     ...prepared,
@@ -54,7 +63,7 @@ function collected(resume?: { sum: LayerStatisticsSum; batches: number }): Promi
     withSensitivity: true,
     seed: 1,
     batchSize: 4,
-    ...(resume === undefined ? {} : { resume }),
+    ...change,
   });
 }
 
@@ -102,6 +111,17 @@ describe('float side branches on the bundled denoiser', () => {
     const predicted = effect / (energy / calls);
     expect(predicted / error).toBeGreaterThan(0.5);
     expect(predicted / error).toBeLessThan(2);
+  }, 240_000);
+
+  test('refitted outputs and tweaked norms lower the error of other prompts a little, too', async () => {
+    const moments = await collected({ build: refitGraph, withSensitivity: false });
+    const refitted = await heldBackError(refitOutputs(layers, plain, moments));
+    const shapes = inferShapes(prepared.graph, ZOO_DIMS);
+    const tweaked = tweakNorms({ ...prepared, shapes, parameters: plain, statistics });
+    expect(tweaked.norms?.size).toBe(NORM_CONSTANTS);
+    const before = await heldBackError(plain);
+    expect(refitted).toBeLessThan(before);
+    expect(await heldBackError(tweaked)).toBeLessThan(before);
   }, 240_000);
 
   test('cost what was counted: the multiply-adds of the converted graph and its float16 bytes', async () => {
