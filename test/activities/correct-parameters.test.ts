@@ -60,9 +60,7 @@ describe('the stage that corrects rounded parameters', () => {
     expect(refitted.length).toBeGreaterThan(after.branches.size);
     const other = await Bench.open();
     try {
-      await Promise.all(
-        Object.values(input).map(async (ref) => other.store.put(ref.kind, await bench.store.get(ref))),
-      );
+      await Promise.all(Object.values(input).map(async (ref) => other.store.put(ref.kind, await bench.store.get(ref))));
       const again = await other.activities.correctParameters({ ...input, recipe, compute });
       expect(again.parameters.digest).toBe(first.parameters.digest);
     } finally {
