@@ -30,7 +30,7 @@ function layer(name: string, output: string, role: PlannedLayer['role']): Planne
   return { name, node: name, opType: 'Conv', role, output, weight, inputs: [], skipped: null, ...counts };
 }
 
-const coverage = { layers: 2, parameters: 2, macs: 8 } as unknown as QuantizationPlan['coverage'];
+const coverage = { layers: 1, parameters: 1, macs: 1, macsByBits: { w4a4: 1 } };
 const layers = [layer('first', 'a', 'convolution'), layer('second', 'y', 'feed-forward')];
 const plan: QuantizationPlan = { schemaVersion: 1, layers, coverage, floatBytes: 8, estimatedBytes: 1 };
 
