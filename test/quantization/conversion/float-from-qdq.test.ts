@@ -9,9 +9,11 @@ import { denoiserFeeds } from '../../../models/pipelines/denoiser-feeds.js';
 import { gaussianTensor } from '../../../models/tensors/random.js';
 import { asFloat32, type Float32Tensor, type Tensor } from '../../../models/tensors/tensor.js';
 import { ActivationObservers } from '../../../quantization/calibration/activation-observers.js';
+import { addObservation, observations } from '../../../quantization/calibration/observations.js';
 import { observationGraph, observedValues } from '../../../quantization/calibration/observe-batch.js';
 import { convertDenoiser } from '../../../quantization/conversion/convert-denoiser.js';
 import { floatFromQdq } from '../../../quantization/conversion/float-from-qdq.js';
+import type { QuantizationPlan } from '../../../quantization/layer-plan.js';
 import { planDenoiser, planningInputs } from '../../../quantization/plan-denoiser.js';
 import { roundParameters } from '../../../quantization/rounding/round-parameters.js';
 import { zooPipeline } from '../../zoo-pipeline.js';
@@ -32,6 +34,11 @@ describe('a converted denoiser in float arithmetic', () => {
       weights: { granularity: 'channel' },
     },
     'tables by timestep': { activations: { ranges: 'timestep', range: 'minmax' } },
+    'a range per channel and timestep, probabilities in powers of two': {
+      weights: { range: 'absmax' },
+      activations: { ranges: 'timestep', range: 'minmax', granularity: 'channel' },
+      attention: { bits: 4, probabilities: 'log2', keepFirstToken: true },
+    },
     'static ranges of 6 bits': { activations: { ranges: 'static', bits: 6 }, weights: { bits: 6 } },
   };
   for (const [name, input] of Object.entries(recipes)) {
@@ -53,17 +60,22 @@ async function convert(input: RecipeInput): Promise<Graph> {
   const { graph, plan, shapes } = planDenoiser(pipeline, recipeSchema.parse(input));
   const observers = new ActivationObservers();
   const values = observedValues(plan);
-  if (values.length > 0) await observe(graph, values, observers);
+  if (values.length > 0) await observe(graph, plan, values, observers);
   const parameters = await roundParameters({ graph, plan, observers, timesteps: TIMESTEPS });
   return convertDenoiser({ graph, shapes, plan, parameters, inputs: planningInputs(pipeline.denoiser) });
 }
 
-async function observe(graph: Graph, values: readonly string[], observers: ActivationObservers): Promise<void> {
+async function observe(
+  graph: Graph,
+  plan: QuantizationPlan,
+  values: readonly string[],
+  observers: ActivationObservers,
+): Promise<void> {
   const observing = await executor.open(writeModel(observationGraph(graph, values)));
   for (const timestep of TIMESTEPS) {
     const fed = feeds(timestep);
     const found: Record<string, Tensor> = { ...fed, ...(await observing.run(fed)) };
-    for (const value of values) observers.observe(value, timestep, asFloat32(found[value] as Tensor).data);
+    for (const one of observations(plan)) addObservation(observers, one, timestep, found[one.value] as Tensor);
   }
   await observing.release();
 }
