@@ -4,7 +4,7 @@ import { recipeSchema } from '../../../contracts/recipe.js';
 import type { Resident } from '../../../models/executor.js';
 import { writeModel } from '../../../models/onnx/model-proto.js';
 import { readSafetensors, writeSafetensors } from '../../../models/tensors/safetensors.js';
-import { bytesFromTensor, float32, type Tensor, zeros } from '../../../models/tensors/tensor.js';
+import { float32, type Tensor, zeros } from '../../../models/tensors/tensor.js';
 import type { CalibrationSet } from '../../../quantization/calibration/calibration-set.js';
 import { type FinetuneOptions, finetuneParameters } from '../../../quantization/finetuning/finetune-parameters.js';
 import { calibrationFeeds, trainingItems } from '../../../quantization/finetuning/finetuning-data.js';
@@ -100,7 +100,7 @@ function finetune(memory: TrainingMemory, more: Pick<FinetuneOptions, 'resume' |
 }
 
 function bytesOf(found: QuantizedParameters): Buffer {
-  return Buffer.concat([...tensorsFromParameters(found).values()].map((value) => bytesFromTensor(value)));
+  return Buffer.from(writeSafetensors(tensorsFromParameters(found)));
 }
 
 describe('memory settings of finetuning', () => {
