@@ -96,7 +96,7 @@ describe('the scan as a stage', () => {
     const { parameters } = await bench.activities.roundWeights({ graph, plan: chosen.plan, stats, recipe });
     const shipped = await bench.activities.convertPipeline({ pipeline, graph, plan: chosen.plan, parameters, recipe });
     expect(shipped.denoiserBytes).toBeGreaterThan(0);
-  }, 60_000);
+  });
 });
 
 async function storedFiles(pipeline: ArtifactRef): Promise<ArtifactRef[]> {

@@ -89,7 +89,7 @@ describe('the scan of the zoo denoiser', () => {
       const measured = errorAt(scannedLayer(found, name)[part], bits, 'output');
       expect(Math.abs(measured / expected - 1), `${name} ${part}`).toBeLessThan(SAME_ERROR);
     }
-  }, 60_000);
+  });
 
   it('has a number for every layer, part and bits, and smaller ones at 8 bits', () => {
     expect(found.bits).toEqual([4, 8]);
@@ -115,7 +115,7 @@ describe('the scan of the zoo denoiser', () => {
       const again = await scanSensitivity({ ...options, ...(resume === undefined ? {} : { resume }) });
       expect(JSON.stringify(again)).toBe(JSON.stringify(found));
     }
-  }, 60_000);
+  });
 });
 
 describe('the layers’ own errors', () => {
@@ -131,7 +131,7 @@ describe('the layers’ own errors', () => {
     expect(at8).toBeLessThan(0.01);
     expect(at4).toBeGreaterThan(10 * at8);
     expect(at2).toBeGreaterThan(3 * at4);
-  }, 60_000);
+  });
 });
 
 describe('batches of the scan', () => {
