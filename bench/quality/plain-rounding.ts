@@ -10,11 +10,17 @@ export function plainRounding(recipe: Recipe): Recipe {
     ...recipe,
     name: `${recipe.name}-plain`,
     transforms: [],
-    activations: { ...recipe.activations, grouping: { ...recipe.activations.grouping, method: 'none' } },
+    activations: {
+      ...recipe.activations,
+      channelOrder: 'given',
+      granularity: 'tensor',
+      grouping: { ...recipe.activations.grouping, method: 'none' },
+    },
     attention: { ...recipe.attention, probabilities: 'uniform', keepFirstToken: false },
     calibration: { ...recipe.calibration, strategy: 'uniform-steps', samples: null },
     sensitivity: { ...recipe.sensitivity, enabled: false },
     mixedPrecision: { ...recipe.mixedPrecision, method: 'none' },
+    corrections: [],
     lowRank: { ...recipe.lowRank, macsBudget: 0 },
     reconstruction: { ...recipe.reconstruction, enabled: false },
   };
