@@ -33,11 +33,23 @@ export type PublishedRows = z.infer<typeof publishedRowsSchema>;
 export const FULL_COVERAGE = 0.98;
 
 /** Whether nearly every multiply-add is 4 × 4 bits and no float branch runs beside them. */
-export function isFullyCovered({ macsAtFourBits, floatBranchMacs }: QualityRow): boolean {
-  return floatBranchMacs === null && macsAtFourBits !== null && macsAtFourBits >= FULL_COVERAGE;
+export function isFullyCovered(row: QualityRow): boolean {
+  return row.floatBranchMacs === null && isMostlyFourBits(row);
+}
+
+/** Whether nearly every multiply-add is 4 × 4 bits, whatever runs beside them. */
+export function isMostlyFourBits({ macsAtFourBits }: QualityRow): boolean {
+  return macsAtFourBits !== null && macsAtFourBits >= FULL_COVERAGE;
 }
 
 /** The fully covered row with the highest PSNR; undefined when there is none. */
 export function bestFullyCovered(rows: readonly QualityRow[]): QualityRow | undefined {
   return rows.filter(isFullyCovered).toSorted((a, b) => b.psnrDb - a.psnrDb)[0];
+}
+
+/** The row with the highest PSNR among those at 4 × 4 bits beside which a float branch runs; undefined when there is none. */
+export function bestWithBranch(rows: readonly QualityRow[]): QualityRow | undefined {
+  return rows
+    .filter((row) => row.floatBranchMacs !== null && isMostlyFourBits(row))
+    .toSorted((a, b) => b.psnrDb - a.psnrDb)[0];
 }

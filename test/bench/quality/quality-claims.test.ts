@@ -110,6 +110,31 @@ describe('the claims', () => {
     expect(claims.map(({ met: isMet }) => isMet)).toEqual([true, true]);
   });
 
+  it('hold a recipe with a float branch against rows without one, 3 dB better, and against rows with one', () => {
+    const rows = published([
+      row({ psnrDb: 21.9 }),
+      row({ psnrDb: 25, floatBranchMacs: 0.38 }),
+      row({ psnrDb: 30, floatBranchMacs: 0.1, macsAtFourBits: 0.2 }),
+    ]);
+    const claimsAt = (change: Partial<QualityRow>) =>
+      claimsOf(
+        { recipe: 'r', plain: null, before: null, shipped: good, row: line({ floatBranchMacs: 0.1, ...change }) },
+        rows,
+      );
+    const metAt = (change: Partial<QualityRow>) =>
+      claimsAt(change)
+        .slice(0, 2)
+        .map((claim) => claim.met);
+    expect(metAt({ psnrDb: 25 })).toEqual([true, true]);
+    expect(metAt({ psnrDb: 24.95 })).toEqual([true, false]);
+    expect(metAt({ psnrDb: 24.8 })).toEqual([false, false]);
+    expect(metAt({ psnrDb: 25, floatBranchMacs: 0.11 })).toEqual([false, false]);
+    expect(metAt({ psnrDb: 25, macsAtFourBits: 0.97 })).toEqual([false, false]);
+    expect(claimsAt({ psnrDb: 25 })[1]?.claim).toBe(
+      'same-seed PSNR of at least 25.00 dB (the full-coverage row with a branch of +38 %)',
+    );
+  });
+
   it('say when the number of pictures is not that of the published rows', () => {
     const scored = { recipe: 'r', plain: null, before: null, shipped: good, row: line() };
     const claims = claimsOf(scored, { ...best, samples: 256 });
