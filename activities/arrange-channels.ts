@@ -1,5 +1,6 @@
 import { type Activities, type ArrangeChannelsResult, arrangeChannelsInputSchema } from '../contracts/activities.js';
 import { arrangeableQuantizers, arrangePlan } from '../quantization/calibration/arrange-plan.js';
+import { CALLS_PER_TIMESTEP } from '../quantization/calibration/collect-statistics.js';
 import { sampleRows } from '../quantization/calibration/sample-rows.js';
 import { loadCalibration, loadGraph, loadPlan } from './load-artifacts.js';
 import { type ActivityDeps, runStage } from './stage-frame.js';
@@ -11,7 +12,7 @@ export function createArrangeChannels(deps: ActivityDeps): Activities['arrangeCh
       deps,
       {
         stage: 'arrange',
-        version: 1,
+        version: 2,
         input: arrangeChannelsInputSchema,
         key: ({ recipe, ...input }) => ({ ...input, seed: recipe.calibration.seed }),
       },
@@ -21,6 +22,8 @@ export function createArrangeChannels(deps: ActivityDeps): Activities['arrangeCh
         const graph = await loadGraph(context.store, input.graph);
         const plan = await loadPlan(context.store, input.plan);
         const quantizers = arrangeableQuantizers(plan);
+        if (quantizers.length === 0)
+          return { plan: input.plan, summary: 'no value has ranges in groups: nothing to arrange' };
         const progress =
           (unit: string) =>
           async (done: number, total: number): Promise<void> => {
@@ -31,10 +34,18 @@ export function createArrangeChannels(deps: ActivityDeps): Activities['arrangeCh
         const rows = await context.withEngine(input.compute, (executor) =>
           sampleRows({
             ...{ executor, graph, denoiser, sources, calibration: set },
-            ...{ seed: input.recipe.calibration.seed, onBatch: progress('batches') },
+            ...{ seed: input.recipe.calibration.seed, onBatch: progress('calls') },
+            batchSize: Math.max(1, Math.floor(CALLS_PER_TIMESTEP / context.microBatchDivisor)),
           }),
         );
-        const found = await arrangePlan({ plan, graph, quantizers, rows, onQuantizer: progress('values') });
+        const found = await arrangePlan({
+          plan,
+          graph,
+          quantizers,
+          rows,
+          onQuantizer: progress('values'),
+          breathe: context.breathe,
+        });
         return {
           plan: await context.store.putJson('plan', found.plan),
           summary: `${found.arranged} of ${quantizers.length} values arranged, their squared ranges fall to ${Math.round(100 * found.meanCost)} %`,

@@ -33,7 +33,7 @@ export function createCorrectParameters(deps: ActivityDeps): Activities['correct
       deps,
       {
         stage: 'correct',
-        version: 2,
+        version: 3,
         input: correctParametersInputSchema,
         key: ({ recipe, ...input }) => ({
           ...input,
@@ -145,19 +145,19 @@ async function statisticsOf(
     ...options,
     ...(resume === undefined ? {} : { resume }),
     onBatch: async (done, total, sums) => {
-      context.progress({ done, total, unit: 'batches', note: `${pass} of the layers` });
+      context.progress({ done, total, unit: 'calls', note: `${pass} of the layers` });
       await context.breathe();
       if (!pace.isDue(performance.now())) return;
-      await context.checkpoint.save(writeSafetensors(sums.toTensors(), { pass, batches: String(done) }));
+      await context.checkpoint.save(writeSafetensors(sums.toTensors(), { pass, calls: String(done) }));
       pace.saved(performance.now());
     },
   });
 }
 
-function resumed(bytes: Uint8Array, pass: Pass): { sum: LayerStatisticsSum; batches: number } | undefined {
+function resumed(bytes: Uint8Array, pass: Pass): { sum: LayerStatisticsSum; calls: number } | undefined {
   const { tensors, metadata } = readSafetensors(bytes);
   if (metadata.pass !== pass) return undefined;
-  return { sum: LayerStatisticsSum.fromTensors(tensors), batches: Number(metadata.batches) };
+  return { sum: LayerStatisticsSum.fromTensors(tensors), calls: Number(metadata.calls) };
 }
 
 function describe(branches: BranchCost | null, corrections: Recipe['corrections']): string {

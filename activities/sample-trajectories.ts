@@ -84,10 +84,11 @@ function described(denoiser: Denoiser): Denoiser {
   return { ...denoiser, config: {} };
 }
 
-/** Weights of timesteps are measured when a loss or the choice of bits uses them. */
-function weighsSteps({ finetuning, mixedPrecision }: Recipe): boolean {
+/** Weights of timesteps are measured when a loss, the choice of bits or the placing of side branches uses them. */
+function weighsSteps({ finetuning, mixedPrecision, lowRank }: Recipe): boolean {
   const choosesByThem = mixedPrecision.method !== 'none' && mixedPrecision.objective === 'guided';
-  return choosesByThem || (finetuning.enabled && finetuning.guidedLossWeight > 0);
+  const placesByThem = lowRank.macsBudget > 0 && lowRank.weighting === 'guided';
+  return choosesByThem || placesByThem || (finetuning.enabled && finetuning.guidedLossWeight > 0);
 }
 
 interface TrajectoryBatch {

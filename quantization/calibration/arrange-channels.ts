@@ -33,12 +33,16 @@ const MOST_SWEEPS = 4;
 /** Relative gain below which a swap is not worth it: rounding of the sums. */
 const LEAST_GAIN = 1e-9;
 
-export function arrangeChannels(rows: ChannelRows): ChannelArrangement {
+/** @param breathe awaited between rows of pairs, so that a caller can do something else meanwhile */
+export async function arrangeChannels(
+  rows: ChannelRows,
+  breathe: () => Promise<void> = async () => undefined,
+): Promise<ChannelArrangement> {
   const given = Array.from({ length: rows.channels }, (_, channel) => channel);
   const means = channelMeans(rows);
   const sorted = given.toSorted((a, b) => (means[a] as number) - (means[b] as number) || a - b);
   const search = new SwapSearch(rows, sorted);
-  for (let sweep = 0; sweep < MOST_SWEEPS && search.sweep(); sweep += 1);
+  for (let sweep = 0; sweep < MOST_SWEEPS && (await search.sweep(breathe)); sweep += 1);
   const cost = { given: new SwapSearch(rows, given).total(), arranged: search.total() };
   return { order: cost.arranged < cost.given ? search.order : given, cost };
 }
@@ -88,11 +92,12 @@ class SwapSearch {
   }
 
   /** Tries every pair once; says whether any swap was made. */
-  sweep(): boolean {
+  async sweep(breathe: () => Promise<void>): Promise<boolean> {
     const { order, groups } = this;
     const { groupSize, channels } = this.rows;
     let changed = false;
     for (let a = 0; a < channels; a += 1) {
+      await breathe();
       const groupA = Math.floor(a / groupSize);
       for (let b = (groupA + 1) * groupSize; b < channels; b += 1) {
         const groupB = Math.floor(b / groupSize);

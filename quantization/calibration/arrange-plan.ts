@@ -25,9 +25,11 @@ export interface ArrangePlanOptions {
   /** The transformed float denoiser. */
   readonly graph: Graph;
   readonly quantizers: readonly ActivationQuantizer[];
-  /** [positions, C] by value (sample-rows.ts). */
+  /** [positions, C] by value (sample-rows.ts); a value has one channel axis. */
   readonly rows: ReadonlyMap<string, Float32Tensor>;
   readonly onQuantizer?: (done: number, total: number) => Promise<void>;
+  /** Awaited in the middle of a quantizer, too. */
+  readonly breathe?: () => Promise<void>;
 }
 
 /** The plan with an order of channels for every quantizer in groups, such that channels that belong together share ranges. */
@@ -39,15 +41,18 @@ export async function arrangePlan(options: ArrangePlanOptions): Promise<Arranged
     const values = rows.get(quantizer.value);
     if (values === undefined) throw new RangeError(`no rows of ${quantizer.value}`);
     const channels = values.dims[1] ?? 1;
-    const { order, cost } = arrangeChannels({
-      values: values.data,
-      channels,
-      weights: channelWeights(options, quantizer, channels),
-      groupSize: quantizer.scheme.groupSize ?? channels,
-      symmetric: quantizer.scheme.symmetric,
-    });
+    const { order, cost } = await arrangeChannels(
+      {
+        values: values.data,
+        channels,
+        weights: channelWeights(options, quantizer, channels),
+        groupSize: quantizer.scheme.groupSize ?? channels,
+        symmetric: quantizer.scheme.symmetric,
+      },
+      options.breathe,
+    );
     if (order.some((channel, at) => channel !== at)) {
-      costs += cost.arranged / cost.given;
+      costs += cost.given === 0 ? 1 : cost.arranged / cost.given;
       for (const { node, index: input } of quantizer.readers) orders.set(`${node} ${input}`, order);
     }
     await options.onQuantizer?.(index + 1, quantizers.length);

@@ -4,7 +4,7 @@ import { writeModel } from '../../models/onnx/model-proto.js';
 import { denoiserFeeds } from '../../models/pipelines/denoiser-feeds.js';
 import type { Denoiser } from '../../models/pipelines/pipeline.js';
 import { gaussianTensor, permutation } from '../../models/tensors/random.js';
-import { float32 } from '../../models/tensors/tensor.js';
+import { concatRows, float32 } from '../../models/tensors/tensor.js';
 import type { PlannedLayer, QuantizationPlan } from '../layer-plan.js';
 import type { QuantizedParameters } from '../quantized-parameters.js';
 import { batchOf, branchCount, type CalibrationItem, type CalibrationSet, trajectoryCount } from './calibration-set.js';
@@ -28,8 +28,9 @@ export interface CollectStatisticsOptions {
   readonly build?: (spec: StatisticsGraphSpec) => StatisticsGraph;
   /** Calls per run; divides CALLS_PER_TIMESTEP. */
   readonly batchSize: number;
-  /** Goes on from here: what so many batches have added. */
-  readonly resume?: { readonly sum: LayerStatisticsSum; readonly batches: number };
+  /** Goes on from here: what so many calls have added; a multiple of `batchSize`. */
+  readonly resume?: { readonly sum: LayerStatisticsSum; readonly calls: number };
+  /** Counts calls. */
   readonly onBatch?: (done: number, total: number, sum: LayerStatisticsSum) => Promise<void>;
 }
 
@@ -52,8 +53,12 @@ export async function collectStatistics(options: CollectStatisticsOptions): Prom
   });
   const runnable = await options.executor.open(writeModel(built.graph));
   try {
-    for (let at = options.resume?.batches ?? 0; at < batches.length; at += 1) {
-      const feeds = { ...feedsOf(options, batches[at] ?? []), ...probeOf(built, options, batches[at] ?? [], at) };
+    const { batchSize } = options;
+    for (let at = (options.resume?.calls ?? 0) / batchSize; at < batches.length; at += 1) {
+      const feeds = {
+        ...feedsOf(options, batches[at] ?? []),
+        ...probeOf(built, options, batches[at] ?? [], at * batchSize),
+      };
       const known = new Set(runnable.inputNames);
       const found = await runnable.run(Object.fromEntries(Object.entries(feeds).filter(([name]) => known.has(name))));
       for (const [key, { value, count }] of built.outputs) {
@@ -61,7 +66,7 @@ export async function collectStatistics(options: CollectStatisticsOptions): Prom
         if (tensor === undefined) throw new RangeError(`${value} was not computed`);
         sum.add(key, tensor, count);
       }
-      await options.onBatch?.(at + 1, batches.length, sum);
+      await options.onBatch?.((at + 1) * batchSize, batches.length * batchSize, sum);
     }
     return sum;
   } finally {
@@ -103,20 +108,24 @@ function feedsOf({ calibration, denoiser }: BatchOptions, items: readonly Calibr
   return denoiserFeeds(denoiser, { ...batch, timestep, classLabels: null });
 }
 
-/** v of a batch, scaled by the root of each call's weight. */
+/** v of a batch, scaled by the root of each call's weight. A call has its own noise, whatever batch it is in. */
 function probeOf(
   { probe }: StatisticsGraph,
   { seed, callWeight }: CollectStatisticsOptions,
   items: readonly CalibrationItem[],
-  batch: number,
+  firstCall: number,
 ): Feeds {
   if (probe === null) return {};
-  const noise = gaussianTensor(seed, PROBE_STREAM + batch, probe.dims);
-  if (callWeight === undefined) return { [probe.name]: noise };
-  const size = noise.data.length / items.length;
-  const scales = items.map((item) => Math.sqrt(callWeight(item)));
-  const data = noise.data.map((value, at) => value * (scales[Math.floor(at / size)] ?? 1));
-  return { [probe.name]: float32(probe.dims, data) };
+  const dims = [1, ...probe.dims.slice(1)];
+  const rows = items.map((item, row) => {
+    const noise = gaussianTensor(seed, PROBE_STREAM + firstCall + row, dims);
+    const scale = callWeight === undefined ? 1 : Math.sqrt(callWeight(item));
+    return float32(
+      dims,
+      noise.data.map((value) => value * scale),
+    );
+  });
+  return { [probe.name]: concatRows(rows) };
 }
 
 /**
