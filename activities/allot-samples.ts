@@ -22,13 +22,14 @@ export interface AllotSamplesOptions {
   readonly trajectories: number;
   /** Indices of the kept sampler steps, which samples are allotted to. */
   readonly kept: readonly number[];
+  readonly breathe: () => Promise<void>;
   /** Walks FEATURE_TRAJECTORIES trajectories with the denoiser it is given. */
   readonly walk: (denoiser: Runnable) => Promise<unknown>;
 }
 
 /**
  * Walks a few float trajectories, looks at the middle attention's input at every step, and decides which trajectory is read at
- * which step. @throws NibbleflowError InvalidRecipe for a denoiser without self-attention
+ * which step. @throws RangeError for a denoiser without self-attention, which refuse-allotment.ts keeps out
  */
 export async function allotSamples(
   options: AllotSamplesOptions,
@@ -43,25 +44,22 @@ export async function allotSamples(
   }
   const { graph, shapes } = transformDenoiser(pipeline, []);
   const feature = middleAttention(graph, shapes);
-  if (feature === null) {
-    throw new NibbleflowError('InvalidRecipe', 'density-variety looks at self-attention, and the denoiser has none', {
-      where: 'calibration.strategy',
-      fix: 'Use calibration.strategy: uniform-steps.',
-    });
-  }
+  if (feature === null) throw new RangeError('the plan let a denoiser without self-attention pass');
   if (!graph.outputs.some(({ name }) => name === feature.value)) {
     graph.outputs.push({ name: feature.value, type: 'float32', shape: null });
   }
   const denoiser = await executor.open(writeModel(graph));
-  const features = await recordFeatures(denoiser, feature.value, walk);
-  await denoiser.release();
+  const features = await recordFeatures(denoiser, feature.value, walk).finally(() => denoiser.release());
   const { densityRadius: radius, varietyWeight, seed } = calibration;
-  const allotment = allotSteps({
-    features: kept.flatMap((step) => features[step] ?? []),
-    channelAxis: feature.channelAxis,
-    radius,
-    varietyWeight,
-    samples,
-  });
+  const allotment = await allotSteps(
+    {
+      features: kept.flatMap((step) => features[step] ?? []),
+      channelAxis: feature.channelAxis,
+      radius,
+      varietyWeight,
+      samples,
+    },
+    options.breathe,
+  );
   return { pairs: allottedPairs(allotment.counts, trajectories, seed), allotment };
 }

@@ -89,7 +89,8 @@ class Correction {
     if (statistics !== null && corrections.includes('norm-tweak')) {
       const { graph, plan } = this.source;
       const shapes = inferShapes(graph, statisticsDims(this.batches()));
-      parameters = tweakNorms({ graph, shapes, plan, parameters, statistics });
+      const { breathe } = this.context;
+      parameters = await tweakNorms({ graph, shapes, plan, parameters, statistics, breathe });
     }
     return parameters;
   }
@@ -122,6 +123,7 @@ class Correction {
       parameters,
       statistics,
       settings: this.recipe.lowRank,
+      breathe: this.context.breathe,
       onLayer: async (done, total) => {
         this.context.progress({ done, total, unit: 'layers', note: 'float side branches' });
         await this.context.breathe();

@@ -68,7 +68,7 @@ function refuseSmallerBatch(divisor: number, batchSize: number): void {
   if (divisor === 1) return;
   throw new NibbleflowError('InvalidRecipe', 'finetuning ran out of memory', {
     where: `finetuning.batchSize ${batchSize}`,
-    fix: `Free memory, or choose a smaller batch: --set finetuning.batchSize=${Math.max(2, Math.floor(batchSize / 2))}.`,
+    fix: `Free memory, use less of it (--set finetuning.recompute=blocks, finetuning.savedActivations=int8), or choose a smaller batch: --set finetuning.batchSize=${Math.max(2, Math.floor(batchSize / 2))}.`,
   });
 }
 

@@ -46,7 +46,10 @@ export async function reportData(
   const { spec, artifacts, summary, facts } = input;
   const evaluations = await loadEvaluations(store, artifacts);
   const shipped = evaluations.at(-1)?.scores;
-  const plan = await loadPlan(store, artifacts['mixed-precision.plan'] ?? needed(artifacts, 'plan.plan'));
+  const plan = await loadPlan(
+    store,
+    artifacts['mixed-precision.plan'] ?? artifacts['arrange.plan'] ?? needed(artifacts, 'plan.plan'),
+  );
   const sheet = await samplesOf(store, artifacts);
   const errors = new Map((shipped?.layers ?? []).map(({ name, error }) => [name, error]));
   const data: ReportData = {

@@ -212,13 +212,23 @@ class TrajectoryRun {
     const { calibration } = settings;
     if (calibration.strategy === 'uniform-steps') return undefined;
     const end = Math.min(FEATURE_TRAJECTORIES, texts.length);
-    const walk = (denoiser: Runnable) => sampleLatents(this.walkOf({ ...walking, first: 0, end, denoiser }));
+    const { breathe } = this.context;
+    const total = walking.sampler.timesteps.length;
+    const walk = (denoiser: Runnable) =>
+      sampleLatents({
+        ...this.walkOf({ ...walking, first: 0, end, denoiser }),
+        onStep: async ({ stepIndex }) => {
+          this.context.progress({ done: stepIndex + 1, total, unit: 'steps', note: 'how alike timesteps are' });
+          await breathe();
+        },
+      });
     const { pairs, allotment } = await allotSamples({
       executor,
       pipeline,
       calibration,
       trajectories: texts.length,
       kept: walking.kept,
+      breathe,
       walk,
     });
     this.counts = allotment.counts;

@@ -56,7 +56,8 @@ export class StoredBlockData implements BlockData {
     const bytes = new Uint8Array(items.length * size);
     for (const [index, item] of items.entries()) {
       const part = bytes.subarray(index * size, (index + 1) * size);
-      await this.file.read(part, 0, size, start + item * size);
+      const { bytesRead } = await this.file.read(part, 0, size, start + item * size);
+      if (bytesRead !== size) throw new NibbleflowError('MissingArtifact', 'block data ends early', { where: name });
     }
     return tensor(type, [items.length * rows, ...rest], dataFromBytes(type, bytes));
   }

@@ -6,7 +6,7 @@ import { modelChunks } from '../models/onnx/model-proto.js';
 import type { Pipeline } from '../models/pipelines/pipeline.js';
 import { planDenoiser } from '../quantization/plan-denoiser.js';
 import { outputDifference } from '../quantization/transforms/output-difference.js';
-import { smoothDenoiser } from '../quantization/transforms/smooth-denoiser.js';
+import { SMOOTHING_CALLS, smoothDenoiser } from '../quantization/transforms/smooth-denoiser.js';
 import { transformDenoiser } from '../quantization/transforms/transform-denoiser.js';
 import type { EngineExecutor } from './engine/engine-executor.js';
 import { loadCalibration } from './load-artifacts.js';
@@ -58,6 +58,8 @@ export function createTransformGraph(deps: ActivityDeps): Activities['transformG
             smoothDenoiser({
               ...options,
               executor,
+              batchSize: Math.max(1, Math.floor(SMOOTHING_CALLS / context.microBatchDivisor)),
+              breathe: context.breathe,
               onBatch: async (done, total) => {
                 context.progress({ done, total, unit: 'batches', note: 'smoothing' });
                 await context.breathe();

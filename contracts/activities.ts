@@ -84,7 +84,6 @@ export interface MeasureSensitivityResult extends StageOutcome {
   readonly medianError: number;
 }
 
-// mixed-precision · cpu
 // arrange · gpu
 export const arrangeChannelsInputSchema = z.strictObject({
   graph: ref,
@@ -98,6 +97,7 @@ export interface ArrangeChannelsResult extends StageOutcome {
   readonly plan: ArtifactRef;
 }
 
+// mixed-precision · cpu
 export const chooseLayerBitsInputSchema = z.strictObject({ plan: ref, sensitivity: ref, recipe: recipeSchema });
 export interface ChooseLayerBitsResult extends StageOutcome {
   /** Takes the place of the plan that it was made from. */

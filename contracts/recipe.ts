@@ -1,7 +1,13 @@
 import { z } from 'zod';
 import { checkActivations } from './check-activations.js';
+import { checkCalibration } from './check-calibration.js';
 import { checkFinetuning } from './check-finetuning.js';
 import { checkReconstruction, reconstructionSettingsSchema } from './reconstruction-settings.js';
+import {
+  checkMixedPrecision,
+  mixedPrecisionSettingsSchema,
+  sensitivitySettingsSchema,
+} from './sensitivity-settings.js';
 
 /**
  * A recipe says what to do. All defaults live here; a recipe file holds only what differs, and `extends` another.
@@ -111,56 +117,6 @@ export const finetuningPhaseSchema = z.strictObject({
   learningRateScales: z.number().positive().default(1e-3),
   layerLossWeight: z.number().nonnegative().optional().describe('overrides finetuning.layerLossWeight in this phase'),
 });
-
-export const sensitivitySettingsSchema = z
-  .strictObject({
-    enabled: z
-      .boolean()
-      .default(false)
-      .describe('measure what every layer does to the network when it alone is quantized, before anything is trained'),
-    bits: z
-      .array(bits)
-      .default([4, 6, 8])
-      .describe("numbers of bits to scan; an empty list measures the layers' own errors for the gate only"),
-    items: z.number().int().min(2).max(4096).default(32).describe('calls of the denoiser behind every number'),
-    gate: z
-      .strictObject({
-        fine: z.number().positive().default(0.15),
-        doomed: z.number().positive().default(0.21),
-        stop: z.boolean().default(false).describe('refuse a doomed run instead of warning'),
-      })
-      .prefault({})
-      .describe(
-        "median relative L2 error of the layers' outputs below which a run is fine and above which it is doomed (from two published models: a rule of thumb)",
-      ),
-  })
-  .prefault({});
-
-export const mixedPrecisionSettingsSchema = z
-  .strictObject({
-    method: z
-      .enum(['none', 'greedy', 'integer-programme'])
-      .default('none')
-      .describe('how bits per layer are chosen from the sensitivity scan'),
-    objective: z
-      .enum(['output', 'guided'])
-      .default('output')
-      .describe(
-        'which error is made small: of the network output, or of the guided prediction with timesteps weighed by their effect',
-      ),
-    minimumCoverage: z
-      .number()
-      .min(0)
-      .max(1)
-      .nullable()
-      .default(0.98)
-      .describe(
-        "share of the multiply-adds of layers with weights that stays at the recipe's low bits; null: no such budget",
-      ),
-    megabytes: z.number().positive().nullable().default(null).describe('most the denoiser may be estimated to take'),
-    edges: z.boolean().default(false).describe('also choose the bits of the first and the last layer'),
-  })
-  .prefault({});
 
 /** The keys of a recipe, before they are checked against each other. */
 export const recipeFields = z.strictObject({
@@ -362,40 +318,6 @@ export const recipeFields = z.strictObject({
     })
     .prefault({}),
 });
-
-/** Allotted samples are of other trajectories each, and may leave timesteps out. */
-function checkCalibration(
-  { calibration: { strategy, samples, trajectories }, activations }: z.output<typeof recipeFields>,
-  context: z.RefinementCtx,
-): void {
-  if (strategy === 'uniform-steps') return;
-  const refuse = (message: string): void => context.addIssue({ code: 'custom', path: ['calibration'], message });
-  if (samples !== null && samples > trajectories) {
-    refuse(
-      `each of the ${samples} samples is of another trajectory, and there are ${trajectories}: raise trajectories`,
-    );
-  }
-  if (activations.ranges === 'timestep') {
-    refuse(
-      'density-variety may leave timesteps without samples, which tables per timestep need: use static or dynamic ranges',
-    );
-  }
-}
-
-/** Mixed precision chooses from what the scan measured, within a budget. */
-function checkMixedPrecision(
-  { sensitivity, mixedPrecision: { method, minimumCoverage, megabytes } }: z.output<typeof recipeFields>,
-  context: z.RefinementCtx,
-): void {
-  if (method === 'none') return;
-  const refuse = (message: string): void => context.addIssue({ code: 'custom', path: ['mixedPrecision'], message });
-  if (!sensitivity.enabled || sensitivity.bits.length === 0) {
-    refuse('mixed precision needs the sensitivity scan: set sensitivity.enabled and sensitivity.bits');
-  }
-  if (minimumCoverage === null && megabytes === null) {
-    refuse('mixed precision without a budget would give every layer the most bits: set minimumCoverage or megabytes');
-  }
-}
 
 export const recipeSchema = recipeFields
   .superRefine(checkActivations)

@@ -57,7 +57,7 @@ export const reconstructionSettingsSchema = z
       .number()
       .int()
       .min(1)
-      .max(10_000)
+      .max(64)
       .default(1)
       .describe(
         'quantized inputs: blocks that are trained at the same time, seeing earlier waves as trained; above 1 a block makes up for errors of its neighbours that they then do not have',

@@ -3,6 +3,7 @@ import type { Recipe } from '../contracts/recipe.js';
 import { writeModel } from '../models/onnx/model-proto.js';
 import { componentBytes } from '../models/pipelines/open-component.js';
 import type { Denoiser, Pipeline } from '../models/pipelines/pipeline.js';
+import { refuseAllotment } from './calibration/refuse-allotment.js';
 import { refuseUntrainable } from './finetuning/refuse-untrainable.js';
 import type { QuantizationPlan } from './layer-plan.js';
 import type { DenoiserInputs } from './layer-roles.js';
@@ -28,6 +29,7 @@ export function planDenoiser(pipeline: Pipeline, recipe: Recipe): PlannedDenoise
     floatBytes: componentBytes(pipeline.files, pipeline.denoiser),
     transformedBytes: writeModel(transformed.graph).byteLength,
   });
+  refuseAllotment(transformed.graph, transformed.shapes, recipe);
   refuseUntrainable(pipeline.denoiser, { ...transformed, plan }, recipe);
   refuseBranches(pipeline.denoiser, { ...transformed, plan }, recipe);
   refuseReconstruction(pipeline.denoiser, inputs, { ...transformed, plan }, recipe);

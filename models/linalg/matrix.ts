@@ -1,3 +1,5 @@
+import type { Breathe } from './breathe.js';
+
 /** A dense float64 matrix, row-major. */
 export interface Matrix {
   readonly rows: number;
@@ -24,13 +26,29 @@ export function dot(a: Float64Array, b: Float64Array): number {
 
 /** a · bᵀ: [m, k] and [n, k] give [m, n]. */
 export function multiplyTransposed(a: Matrix, b: Matrix): Matrix {
-  if (a.cols !== b.cols) throw new RangeError(`inner sizes differ: ${a.cols} and ${b.cols}`);
-  const result = zeroMatrix(a.rows, b.rows);
+  const result = productOf(a, b);
+  for (let i = 0; i < a.rows; i += 1) multiplyRow(result, i, a, b);
+  return result;
+}
+
+/** The same with a pause after every row. */
+export async function multiplyTransposedSlowly(a: Matrix, b: Matrix, breathe: Breathe): Promise<Matrix> {
+  const result = productOf(a, b);
   for (let i = 0; i < a.rows; i += 1) {
-    const row = matrixRow(a, i);
-    for (let j = 0; j < b.rows; j += 1) result.data[i * b.rows + j] = dot(row, matrixRow(b, j));
+    multiplyRow(result, i, a, b);
+    await breathe();
   }
   return result;
+}
+
+function productOf(a: Matrix, b: Matrix): Matrix {
+  if (a.cols !== b.cols) throw new RangeError(`inner sizes differ: ${a.cols} and ${b.cols}`);
+  return zeroMatrix(a.rows, b.rows);
+}
+
+function multiplyRow(result: Matrix, i: number, a: Matrix, b: Matrix): void {
+  const row = matrixRow(a, i);
+  for (let j = 0; j < b.rows; j += 1) result.data[i * b.rows + j] = dot(row, matrixRow(b, j));
 }
 
 /** The transposed matrix, copied. */

@@ -1,3 +1,4 @@
+import { type Breathe, withoutPause } from './breathe.js';
 import { type Matrix, matrixRow, zeroMatrix } from './matrix.js';
 
 /**
@@ -16,10 +17,13 @@ export interface SymmetricEigen {
 const MAX_STEPS = 60;
 
 /** @throws RangeError for a matrix that is not square, or not finite. Only the lower triangle is read. */
-export function symmetricEigen(matrix: Matrix): SymmetricEigen {
+export async function symmetricEigen(matrix: Matrix, breathe: Breathe = withoutPause): Promise<SymmetricEigen> {
   if (matrix.rows !== matrix.cols) throw new RangeError(`not square: ${matrix.rows} × ${matrix.cols}`);
-  const { diagonal, beside, basis } = tridiagonalize(matrix);
-  for (let low = 0; low < matrix.rows; low += 1) chase(diagonal, beside, basis, low);
+  const { diagonal, beside, basis } = await tridiagonalize(matrix, breathe);
+  for (let low = 0; low < matrix.rows; low += 1) {
+    chase(diagonal, beside, basis, low);
+    await breathe();
+  }
   const order = Array.from(diagonal.keys()).sort((a, b) => (diagonal[b] as number) - (diagonal[a] as number));
   const vectors = zeroMatrix(matrix.rows, matrix.rows);
   order.forEach((from, to) => {
@@ -37,13 +41,14 @@ interface Tridiagonal {
 }
 
 /** A ← H A H with H = I − τ v vᵀ for one column after the other; the basis collects the reflections. */
-function tridiagonalize(matrix: Matrix): Tridiagonal {
+async function tridiagonalize(matrix: Matrix, breathe: Breathe): Promise<Tridiagonal> {
   const n = matrix.rows;
   const work = symmetrized(matrix);
   const basis = zeroMatrix(n, n);
   for (let i = 0; i < n; i += 1) basis.data[i * n + i] = 1;
   const beside = new Float64Array(n);
   for (let k = 0; k < n - 1; k += 1) {
+    await breathe();
     const reflector = householder(work, k);
     beside[k] = reflector.head;
     if (reflector.tau === 0) continue;

@@ -1,3 +1,5 @@
+import { type Breathe, withoutPause } from '../../models/linalg/breathe.js';
+
 /**
  * Which channels share a range. A group of G channels, quantized with one range per position, has errors of variance range² / 12
  * times a constant, so an order of the channels costs
@@ -34,10 +36,7 @@ const MOST_SWEEPS = 4;
 const LEAST_GAIN = 1e-9;
 
 /** @param breathe awaited between rows of pairs, so that a caller can do something else meanwhile */
-export async function arrangeChannels(
-  rows: ChannelRows,
-  breathe: () => Promise<void> = async () => undefined,
-): Promise<ChannelArrangement> {
+export async function arrangeChannels(rows: ChannelRows, breathe: Breathe = withoutPause): Promise<ChannelArrangement> {
   const given = Array.from({ length: rows.channels }, (_, channel) => channel);
   const means = channelMeans(rows);
   const sorted = given.toSorted((a, b) => (means[a] as number) - (means[b] as number) || a - b);
@@ -92,7 +91,7 @@ class SwapSearch {
   }
 
   /** Tries every pair once; says whether any swap was made. */
-  async sweep(breathe: () => Promise<void>): Promise<boolean> {
+  async sweep(breathe: Breathe): Promise<boolean> {
     const { order, groups } = this;
     const { groupSize, channels } = this.rows;
     let changed = false;

@@ -1,3 +1,4 @@
+import type { Breathe } from '../../models/linalg/breathe.js';
 import { matrixRow } from '../../models/linalg/matrix.js';
 import type { Graph } from '../../models/onnx/graph.js';
 import { tensorFromInitializer } from '../../models/onnx/tensor-from-initializer.js';
@@ -29,7 +30,7 @@ export interface ArrangePlanOptions {
   readonly rows: ReadonlyMap<string, Float32Tensor>;
   readonly onQuantizer?: (done: number, total: number) => Promise<void>;
   /** Awaited in the middle of a quantizer, too. */
-  readonly breathe?: () => Promise<void>;
+  readonly breathe?: Breathe;
 }
 
 /** The plan with an order of channels for every quantizer in groups, such that channels that belong together share ranges. */

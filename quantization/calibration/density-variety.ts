@@ -1,3 +1,4 @@
+import { type Breathe, withoutPause } from '../../models/linalg/breathe.js';
 import type { Float32Tensor } from '../../models/tensors/tensor.js';
 
 /**
@@ -31,15 +32,22 @@ export interface Allotment {
 }
 
 /** @throws RangeError without steps */
-export function allotSteps(options: AllotmentOptions): Allotment {
+export async function allotSteps(options: AllotmentOptions, breathe: Breathe = withoutPause): Promise<Allotment> {
   const { features, channelAxis, radius, varietyWeight, samples } = options;
   if (features.length === 0) throw new RangeError('there are no steps to allot samples to');
-  const density = features.map((one, t) =>
-    features.reduce((sum, other, s) => sum + (s !== t && meanSquare(one, other) <= radius ? 1 : 0), 0),
-  );
-  const variety = features.map((one) =>
-    features.reduce((sum, other) => sum + (one === other ? 0 : 1 - meanCosine(one, other, channelAxis)), 0),
-  );
+  const density: number[] = [];
+  const variety: number[] = [];
+  for (const one of features) {
+    let [alike, far] = [0, 0];
+    for (const other of features) {
+      if (other === one) continue;
+      await breathe();
+      if (meanSquare(one, other) <= radius) alike += 1;
+      far += 1 - meanCosine(one, other, channelAxis);
+    }
+    density.push(alike);
+    variety.push(far);
+  }
   const dense = normalised(density);
   const varied = normalised(variety);
   const weights = dense.map((value, t) => value + varietyWeight * (varied[t] ?? 0));

@@ -1,4 +1,5 @@
 import type { Recipe } from '../../contracts/recipe.js';
+import type { Breathe } from '../../models/linalg/breathe.js';
 import type { Matrix } from '../../models/linalg/matrix.js';
 import { activationQuantizers } from '../activation-quantizers.js';
 import type { LayerStatistics } from '../calibration/layer-statistics.js';
@@ -17,6 +18,8 @@ export interface AddBranchesOptions {
   readonly parameters: QuantizedParameters;
   readonly statistics: LayerStatistics;
   readonly settings: LowRankSettings;
+  /** Awaited in the middle of a layer, too. */
+  readonly breathe?: Breathe;
   /** Called after every layer. */
   readonly onLayer?: (done: number, total: number) => Promise<void>;
 }
@@ -34,7 +37,7 @@ export async function addBranches(
   const gains: Float64Array[] = [];
   const quantizerOf = quantizersByLayer(plan);
   for (const layer of layers) {
-    const found = spectrumOf(layer, quantizerOf.get(layer.name) ?? '', options);
+    const found = await spectrumOf(layer, quantizerOf.get(layer.name) ?? '', options);
     spectra.push(found.spectrum);
     gains.push(found.gains);
     await options.onLayer?.(spectra.length, 2 * layers.length);
@@ -52,7 +55,13 @@ export async function addBranches(
     const rank = ranks[index] as number;
     const held = parameters.weights.get(layer.name);
     if (rank > 0 && held !== undefined) {
-      const { branch, rest } = cutBranch(spectra[index] as BranchSpectrum, rank, layer, layer.weight);
+      const { branch, rest } = await cutBranch(
+        spectra[index] as BranchSpectrum,
+        rank,
+        layer,
+        layer.weight,
+        options.breathe,
+      );
       branches.set(layer.name, branch);
       weights.set(layer.name, { ...held, weight: rest, scales: weightScales(rest, layer.weight) });
     }
@@ -73,17 +82,18 @@ function quantizersByLayer(plan: QuantizationPlan): Map<string, string> {
  * Gains in units of the network's output error, scaled so that without a branch they sum to the layer's measured effect; or
  * relative to the layer's own output: Σ|H (W − L) S|² is divided by Σ|W X^½|² then.
  */
-function spectrumOf(
+async function spectrumOf(
   layer: BranchableLayer,
   quantizer: string,
-  { parameters, statistics, settings }: AddBranchesOptions,
-): { spectrum: BranchSpectrum; gains: Float64Array } {
+  { parameters, statistics, settings, breathe }: AddBranchesOptions,
+): Promise<{ spectrum: BranchSpectrum; gains: Float64Array }> {
   const errors = statistics.errors.get(layer.name);
   const held = parameters.weights.get(layer.name);
   if (errors === undefined || held === undefined) throw new RangeError(`no statistics of ${layer.name}`);
   const byOutput = settings.weighting !== 'layer';
   const sensitivity = byOutput ? (statistics.sensitivity.get(layer.name) ?? null) : null;
-  const spectrum = branchSpectrum({ weight: held.weight, layout: layer.weight, errors, sensitivity });
+  const problem = { weight: held.weight, layout: layer.weight, errors, sensitivity };
+  const spectrum = await branchSpectrum(problem, breathe);
   if (byOutput) {
     const sum = spectrum.gains.reduce((total, gain) => total + gain, 0);
     const factor = (statistics.effects.get(layer.name) ?? sum) / Math.max(sum, Number.MIN_VALUE);

@@ -1,5 +1,13 @@
+import { type Breathe, withoutPause } from '../../models/linalg/breathe.js';
 import { choleskyFactor, ridged, solveTransposed } from '../../models/linalg/cholesky.js';
-import { type Matrix, matrixRow, multiplyTransposed, transpose, zeroMatrix } from '../../models/linalg/matrix.js';
+import {
+  type Matrix,
+  matrixRow,
+  multiplyTransposed,
+  multiplyTransposedSlowly,
+  transpose,
+  zeroMatrix,
+} from '../../models/linalg/matrix.js';
 import { symmetricEigen } from '../../models/linalg/symmetric-eigen.js';
 import { halfFromNumber, numberFromHalf } from '../../models/tensors/float16.js';
 import { type Float32Tensor, float32 } from '../../models/tensors/tensor.js';
@@ -42,28 +50,32 @@ const RIDGE = 1e-4;
 /** The same for G: directions of the output that the network hardly hears must not blow up in H⁻¹. */
 const SENSITIVITY_RIDGE = 1e-3;
 
-export function branchSpectrum({ weight, layout, errors, sensitivity }: BranchProblem): BranchSpectrum {
+export async function branchSpectrum(
+  { weight, layout, errors, sensitivity }: BranchProblem,
+  breathe: Breathe = withoutPause,
+): Promise<BranchSpectrum> {
   const matrix = weightMatrix(weight, layout);
   const factor = sensitivity === null ? null : choleskyFactor(ridged(sensitivity, SENSITIVITY_RIDGE));
-  const heard = timesTransposed(factor, matrix);
-  const spread = timesFactor(heard, transpose(choleskyFactor(ridged(errors, RIDGE))), tapsOf(layout));
+  const heard = await timesTransposed(factor, matrix, breathe);
+  const inputFactor = transpose(choleskyFactor(ridged(errors, RIDGE)));
+  const spread = await timesFactor(heard, inputFactor, tapsOf(layout), breathe);
   if (spread.rows <= spread.cols) {
-    const { values, vectors } = symmetricEigen(multiplyTransposed(spread, spread));
+    const { values, vectors } = await symmetricEigen(await multiplyTransposedSlowly(spread, spread, breathe), breathe);
     return { gains: nonNegative(values), vectors, weight: matrix, factor };
   }
   const columns = transpose(spread);
-  const { values, vectors } = symmetricEigen(multiplyTransposed(columns, columns));
+  const { values, vectors } = await symmetricEigen(await multiplyTransposedSlowly(columns, columns, breathe), breathe);
   const gains = nonNegative(values);
   return { gains, vectors: leftVectors(spread, vectors, gains), weight: matrix, factor };
 }
 
 /** H · W. */
-function timesTransposed(factor: Matrix | null, matrix: Matrix): Matrix {
-  return factor === null ? matrix : multiplyTransposed(transpose(factor), transpose(matrix));
+async function timesTransposed(factor: Matrix | null, matrix: Matrix, breathe: Breathe): Promise<Matrix> {
+  return factor === null ? matrix : multiplyTransposedSlowly(transpose(factor), transpose(matrix), breathe);
 }
 
 /** W · (I ⊗ S) for taps that share S, given Sᵀ. */
-function timesFactor(matrix: Matrix, transposedFactor: Matrix, taps: number): Matrix {
+async function timesFactor(matrix: Matrix, transposedFactor: Matrix, taps: number, breathe: Breathe): Promise<Matrix> {
   const inputs = transposedFactor.rows;
   if (inputs * taps !== matrix.cols)
     throw new RangeError(`${matrix.cols} columns for ${taps} taps of ${inputs} inputs`);
@@ -73,7 +85,7 @@ function timesFactor(matrix: Matrix, transposedFactor: Matrix, taps: number): Ma
     for (let row = 0; row < matrix.rows; row += 1) {
       matrixRow(part, row).set(matrixRow(matrix, row).subarray(tap * inputs, (tap + 1) * inputs));
     }
-    const product = multiplyTransposed(part, transposedFactor);
+    const product = await multiplyTransposedSlowly(part, transposedFactor, breathe);
     for (let row = 0; row < matrix.rows; row += 1) matrixRow(result, row).set(matrixRow(product, row), tap * inputs);
   }
   return result;
@@ -97,16 +109,17 @@ function nonNegative(values: Float64Array): Float64Array {
 }
 
 /** The branch of rank r, and the weight that it leaves for rounding. */
-export function cutBranch(
+export async function cutBranch(
   spectrum: BranchSpectrum,
   rank: number,
   layer: Pick<PlannedLayer, 'opType'>,
   layout: PlannedWeight,
-): { readonly branch: LowRankBranch; readonly rest: Float32Tensor } {
+  breathe: Breathe = withoutPause,
+): Promise<{ readonly branch: LowRankBranch; readonly rest: Float32Tensor }> {
   const { weight, vectors, factor } = spectrum;
   const up = zeroMatrix(weight.rows, rank);
   const down = zeroMatrix(rank, weight.cols);
-  const columns = transpose(timesTransposed(factor, weight));
+  const columns = transpose(await timesTransposed(factor, weight, breathe));
   for (let index = 0; index < rank; index += 1) {
     const vector = matrixRow(vectors, index);
     const image = multiplyTransposed({ rows: 1, cols: vector.length, data: vector }, columns).data;
@@ -116,7 +129,7 @@ export function cutBranch(
     for (let row = 0; row < weight.rows; row += 1)
       up.data[row * rank + index] = asHalf((raised[row] as number) * balance);
   }
-  const product = multiplyTransposed(up, transpose(down));
+  const product = await multiplyTransposedSlowly(up, transpose(down), breathe);
   const rest = { ...weight, data: weight.data.map((value, at) => value - (product.data[at] as number)) };
   return { branch: factorsOf(up, down, layer, layout), rest: weightFromMatrix(rest, layout) };
 }

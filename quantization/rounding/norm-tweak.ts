@@ -1,3 +1,4 @@
+import { type Breathe, withoutPause } from '../../models/linalg/breathe.js';
 import { choleskyFactor, solveWithFactor } from '../../models/linalg/cholesky.js';
 import { type Matrix, zeroMatrix } from '../../models/linalg/matrix.js';
 
@@ -19,13 +20,16 @@ export interface TweakProblem {
 
 const RIDGE = 0.01;
 
-export function normTweak({ inputs, layers }: TweakProblem): Float64Array {
+export async function normTweak(
+  { inputs, layers }: TweakProblem,
+  breathe: Breathe = withoutPause,
+): Promise<Float64Array> {
   const channels = inputs.rows;
   const own = zeroMatrix(channels, channels);
   const mixed = zeroMatrix(channels, channels);
   for (const { float, quantized } of layers) {
-    addProduct(own, quantized, quantized);
-    addProduct(mixed, float, quantized);
+    await addProduct(own, quantized, quantized, breathe);
+    await addProduct(mixed, float, quantized, breathe);
   }
   const system = { ...own, data: own.data.map((value, at) => value * (inputs.data[at] as number)) };
   const right = new Float64Array(channels);
@@ -47,9 +51,10 @@ export function normTweak({ inputs, layers }: TweakProblem): Float64Array {
 }
 
 /** sum += Aᵀ B over output channels and taps. */
-function addProduct(sum: Matrix, a: Matrix, b: Matrix): void {
+async function addProduct(sum: Matrix, a: Matrix, b: Matrix, breathe: Breathe): Promise<void> {
   const channels = sum.rows;
   for (let from = 0; from < a.data.length; from += channels) {
+    await breathe();
     for (let i = 0; i < channels; i += 1) {
       const value = a.data[from + i] as number;
       if (value === 0) continue;

@@ -1,3 +1,4 @@
+import type { Breathe } from '../../models/linalg/breathe.js';
 import { type Matrix, multiplyTransposed, transpose } from '../../models/linalg/matrix.js';
 import type { Graph } from '../../models/onnx/graph.js';
 import type { Shapes } from '../../models/onnx/shape-inference.js';
@@ -18,6 +19,7 @@ export interface TweakNormsOptions {
   readonly plan: QuantizationPlan;
   readonly parameters: QuantizedParameters;
   readonly statistics: LayerStatistics;
+  readonly breathe?: Breathe;
 }
 
 /** Factors beyond these say that statistics are too thin. */
@@ -27,7 +29,8 @@ const FACTORS = { least: 0.5, largest: 2 } as const;
  * Tweaks every norm or scaling whose output only quantized layers read (norm-tweak.ts): the changed γ and β become part of the
  * parameters, under the names of their initializers. Side branches count as parts of the quantized weight.
  */
-export function tweakNorms({ graph, shapes, plan, parameters, statistics }: TweakNormsOptions): QuantizedParameters {
+export async function tweakNorms(options: TweakNormsOptions): Promise<QuantizedParameters> {
+  const { graph, shapes, plan, parameters, statistics, breathe } = options;
   const norms = new Map<string, Float32Tensor>(parameters.norms ?? []);
   const quantizers = new Map(activationQuantizers(plan).map(({ value, id }) => [value, id]));
   const planned = new Map(plan.layers.map((layer) => [layer.node, layer]));
@@ -43,9 +46,8 @@ export function tweakNorms({ graph, shapes, plan, parameters, statistics }: Twea
     const names = affine.names.filter((name) => name !== null);
     const isShared = names.some((name) => graph.consumersOf(name).length !== 1 || !graph.initializers.has(name));
     if (known.length !== layers.length || isShared) continue;
-    const factors = normTweak({ inputs, layers: known }).map((factor) =>
-      Math.min(FACTORS.largest, Math.max(FACTORS.least, factor)),
-    );
+    const found = await normTweak({ inputs, layers: known }, breathe);
+    const factors = found.map((factor) => Math.min(FACTORS.largest, Math.max(FACTORS.least, factor)));
     for (const [index, name] of affine.names.entries()) {
       const values = index === 0 ? affine.gamma : affine.beta;
       if (name === null || values === null) continue;

@@ -1,3 +1,4 @@
+import { NibbleflowError } from '../../contracts/errors.js';
 import type { Executor, Feeds, Resident, Runnable } from '../../models/executor.js';
 import type { Graph } from '../../models/onnx/graph.js';
 import { writeModel } from '../../models/onnx/model-proto.js';
@@ -144,8 +145,7 @@ class SensitivityScan {
     }
     await runnable.release();
     for (const [layer, { error, energy }] of built.outputs) {
-      const share = (sums.get(error) ?? 0) / (sums.get(energy) ?? 1);
-      this.own.set(key(layer), Number.isFinite(share) ? Math.sqrt(share) : 0);
+      this.own.set(key(layer), ownError(layer, sums.get(error) ?? 0, sums.get(energy) ?? 0));
     }
     await this.report(`the layers' own errors, ${label === 'plan' ? 'as planned' : `${label} bits`}`, true);
     return parameters;
@@ -235,4 +235,15 @@ function weightFeed(scan: ScanGraph, plan: QuantizationPlan, parameters: Quantiz
   if (input === undefined || found === undefined || planned === null || planned === undefined) return {};
   const codes = roundToCodes(found.weight, found.scales, planned);
   return { [input]: dequantizeCodes(codes, planned.dims, found.scales, planned) };
+}
+
+/** ‖y − ŷ‖ / ‖y‖; 0 for a layer that says nothing and is not disturbed. @throws NibbleflowError NonFiniteLoss */
+function ownError(layer: string, error: number, energy: number): number {
+  if (error === 0) return 0;
+  const share = error / energy;
+  if (Number.isFinite(share)) return Math.sqrt(share);
+  throw new NibbleflowError('NonFiniteLoss', "a quantized layer's output is not finite, or differs from all zeros", {
+    where: layer,
+    fix: 'Give the layer more bits, or skip it: overrides: [{ layers: …, skip: true }].',
+  });
 }

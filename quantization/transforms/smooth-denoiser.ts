@@ -1,4 +1,5 @@
 import type { Executor } from '../../models/executor.js';
+import type { Breathe } from '../../models/linalg/breathe.js';
 import { foldConstants } from '../../models/onnx/fold-constants.js';
 import { attribute, type Graph } from '../../models/onnx/graph.js';
 import { writeModel } from '../../models/onnx/model-proto.js';
@@ -30,11 +31,15 @@ export interface SmoothDenoiserOptions {
   readonly denoiser: Denoiser;
   readonly calibration: CalibrationSet;
   readonly seed: number;
+  /** Calls per run; divides CALLS. */
+  readonly batchSize: number;
+  /** Awaited between candidates. */
+  readonly breathe: Breathe;
   readonly onBatch?: (done: number, total: number) => Promise<void>;
 }
 
-/** Calls per run, one run per calibrated timestep. */
-const CALLS = 4;
+/** Calls per calibrated timestep. */
+export const SMOOTHING_CALLS = 4;
 /** Stream of the calibration seed that chooses trajectories. */
 const CHOICE_STREAM = 21;
 
@@ -58,6 +63,7 @@ export async function smoothDenoiser(options: SmoothDenoiserOptions): Promise<st
   );
   let smoothed = 0;
   for (const [index, site] of sites.entries()) {
+    await options.breathe();
     const costs = (candidates[index] ?? []).map((factors, candidate) =>
       smoothingCost(graph, site, factors, {
         meanSquares: squares[index] as Float64Array,
@@ -100,7 +106,8 @@ async function channelMeans(
   emit: (emitter: NodeEmitter, graph: Graph, shapes: Shapes) => (readonly [SmoothingSite['site'], string])[],
 ): Promise<Float64Array[]> {
   const { calibration, executor } = options;
-  const first = feedsAt(options, 0);
+  const runs = SMOOTHING_CALLS / options.batchSize;
+  const first = feedsAt(options, 0, 0);
   const dims = Object.fromEntries(Object.entries(first).map(([name, value]) => [name, value.dims]));
   const graph = options.graph.clone();
   foldConstants(graph, inferShapes(graph, dims));
@@ -118,32 +125,36 @@ async function channelMeans(
   removeDeadCode(graph);
   const runnable = await executor.open(writeModel(graph));
   const sums = outputs.map((): Float64Array => new Float64Array());
-  const steps = calibration.timesteps.length;
-  for (let step = 0; step < steps; step += 1) {
-    const known = new Set(runnable.inputNames);
-    const feeds = Object.entries(feedsAt(options, step)).filter(([name]) => known.has(name));
-    const found = await runnable.run(Object.fromEntries(feeds));
-    for (const [index, name] of outputs.entries()) sums[index] = added(sums[index], found[name], steps);
-    await options.onBatch?.(pass * steps + step + 1, 2 * steps);
+  const total = calibration.timesteps.length * runs;
+  const known = new Set(runnable.inputNames);
+  for (let run = 0; run < total; run += 1) {
+    const feeds = Object.entries(feedsAt(options, Math.floor(run / runs), run % runs));
+    const found = await runnable.run(Object.fromEntries(feeds.filter(([name]) => known.has(name))));
+    for (const [index, name] of outputs.entries()) sums[index] = added(sums[index], found[name], total);
+    await options.onBatch?.(pass * total + run + 1, 2 * total);
   }
   await runnable.release();
   return sums;
 }
 
-function added(sum: Float64Array | undefined, batch: Tensor | undefined, steps: number): Float64Array {
+function added(sum: Float64Array | undefined, batch: Tensor | undefined, runs: number): Float64Array {
   if (batch === undefined) throw new RangeError('a mean was not computed');
-  const values = Float64Array.from(batch.data as Float32Array, (value) => value / steps);
+  const values = Float64Array.from(batch.data as Float32Array, (value) => value / runs);
   return sum === undefined || sum.length === 0 ? values : values.map((value, at) => value + (sum[at] as number));
 }
 
-function feedsAt({ calibration, denoiser, seed }: SmoothDenoiserOptions, step: number): Record<string, Tensor> {
+function feedsAt(
+  { calibration, denoiser, seed, batchSize }: SmoothDenoiserOptions,
+  step: number,
+  run: number,
+): Record<string, Tensor> {
   const order = permutation(seed, CHOICE_STREAM, trajectoryCount(calibration));
   const branches = branchCount(calibration);
-  const items = Array.from({ length: CALLS }, (_, call) => ({
-    trajectory: order[Math.floor((step * CALLS + call) / branches) % order.length] ?? 0,
-    step,
-    branch: call % branches,
-  }));
+  const items = Array.from({ length: batchSize }, (_, row) => {
+    const call = run * batchSize + row;
+    const drawn = Math.floor((step * SMOOTHING_CALLS + call) / branches);
+    return { trajectory: order[drawn % order.length] ?? 0, step, branch: call % branches };
+  });
   const batch = batchOf(calibration, items);
   return denoiserFeeds(denoiser, { ...batch, timestep: batch.timesteps[0] ?? 0, classLabels: null });
 }

@@ -24,15 +24,21 @@ function feature(values: readonly number[]): Float32Tensor {
 }
 
 describe('allotSteps', () => {
-  it('counts look-alikes within the radius, and adds up cosine distances over channels', () => {
+  it('counts look-alikes within the radius, and adds up cosine distances over channels', async () => {
     const features = [feature([1, 0, 0, 2]), feature([1.1, 0, 0, 2]), feature([0, 3, 3, 0])];
-    const { density, variety } = allotSteps({ features, channelAxis: 2, radius: 0.01, varietyWeight: 1, samples: 10 });
+    const { density, variety } = await allotSteps({
+      features,
+      channelAxis: 2,
+      radius: 0.01,
+      varietyWeight: 1,
+      samples: 10,
+    });
     expect(density).toEqual([1, 1, 0]);
     for (const [step, expected] of [1, 1, 2].entries())
       expect(Math.abs((variety[step] ?? 0) - expected)).toBeLessThan(ROUNDING);
   });
 
-  it('reads channels along the axis it is told: images and tokens of the same numbers agree', () => {
+  it('reads channels along the axis it is told: images and tokens of the same numbers agree', async () => {
     const tokens = [float32([1, 2, 3], [1, 2, 3, 4, 5, 6]), float32([1, 2, 3], [3, 1, 2, 6, 5, 5])];
     const images = tokens.map(({ data }) =>
       float32(
@@ -41,22 +47,22 @@ describe('allotSteps', () => {
       ),
     );
     const options = { radius: 1, varietyWeight: 1, samples: 4 };
-    const left = allotSteps({ ...options, features: tokens, channelAxis: 2 }).variety;
-    const right = allotSteps({ ...options, features: images, channelAxis: 1 }).variety;
+    const left = (await allotSteps({ ...options, features: tokens, channelAxis: 2 })).variety;
+    const right = (await allotSteps({ ...options, features: images, channelAxis: 1 })).variety;
     expect(Math.abs((left[0] ?? 0) - (right[0] ?? 1))).toBeLessThan(ROUNDING);
     expect(left[0]).toBeGreaterThan(0);
   });
 
-  it('gives every step as many when all are alike', () => {
+  it('gives every step as many when all are alike', async () => {
     const features = new Array<Float32Tensor>(4).fill(feature([1, 2, 3, 4]));
-    expect(allotSteps({ features, channelAxis: -1, radius: 1, varietyWeight: 1, samples: 10 }).counts).toEqual([
+    expect((await allotSteps({ features, channelAxis: -1, radius: 1, varietyWeight: 1, samples: 10 })).counts).toEqual([
       2, 2, 3, 3,
     ]);
   });
 });
 
 describe('countsFor', () => {
-  it('gives whole counts that add up exactly, in the order of the weights', () => {
+  it('gives whole counts that add up exactly, in the order of the weights', async () => {
     const weights = fc.array(fc.double({ min: 0, max: 5, noNaN: true }), { minLength: 1, maxLength: 40 });
     fc.assert(
       fc.property(weights, fc.integer({ min: 0, max: 2000 }), (given, samples) => {
@@ -75,7 +81,7 @@ describe('countsFor', () => {
 });
 
 describe('allottedPairs', () => {
-  it('reads every trajectory at most once, each step as often as it counts', () => {
+  it('reads every trajectory at most once, each step as often as it counts', async () => {
     const pairs = allottedPairs([2, 0, 3], 8, 1);
     expect(pairs.map(({ step }) => step)).toEqual([0, 0, 2, 2, 2]);
     expect(new Set(pairs.map(({ trajectory }) => trajectory)).size).toBe(5);
@@ -104,7 +110,7 @@ describe('on the zoo denoiser', () => {
   });
   afterAll(() => executor.close());
 
-  it('finds the middle block’s self-attention by structure', () => {
+  it('finds the middle block’s self-attention by structure', async () => {
     const { graph, shapes, input } = found;
     const reader = graph.nodes.find((node) => input !== null && node.inputs.includes(input.value));
     expect(reader?.name).toContain('mid_block');
@@ -112,17 +118,17 @@ describe('on the zoo denoiser', () => {
     expect(shapes.dimsOf(input?.value ?? '')).toEqual([2, 64, 128]);
   });
 
-  const allot = (varietyWeight: number) => {
+  const allot = async (varietyWeight: number) => {
     const channelAxis = found.input?.channelAxis ?? -1;
-    return allotSteps({ features, channelAxis, radius: 0.3, varietyWeight, samples: 256 });
+    return await allotSteps({ features, channelAxis, radius: 0.3, varietyWeight, samples: 256 });
   };
   const share = (counts: readonly number[], from: number, to: number): number =>
     counts.slice(from, to).reduce((sum, count) => sum + count, 0) / counts.reduce((sum, count) => sum + count, 0);
 
-  it('gives all samples away: density alone to steps in the middle, a large variety weight to the odd ones at both ends', () => {
+  it('gives all samples away: density alone to steps in the middle, a large variety weight to the odd ones at both ends', async () => {
     expect(features).toHaveLength(20);
-    const [dense, odd] = [allot(0), allot(1000)];
-    for (const { counts } of [dense, allot(1), odd]) expect(counts.reduce((sum, count) => sum + count, 0)).toBe(256);
+    const [dense, middle, odd] = [await allot(0), await allot(1), await allot(1000)];
+    for (const { counts } of [dense, middle, odd]) expect(counts.reduce((sum, count) => sum + count, 0)).toBe(256);
     const ends = ({ counts }: { readonly counts: readonly number[] }): number =>
       share(counts, 0, 4) + share(counts, 19, 20);
     expect(ends(dense)).toBeLessThan(0.15);

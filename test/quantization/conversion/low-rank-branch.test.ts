@@ -73,8 +73,8 @@ describe('what is left of a weight and its branch together are the float layer',
         const channels = one.w[inputAxis] ?? 0;
         const data = Float64Array.from({ length: channels ** 2 }, (_, at) => (at % (channels + 1) === 0 ? 1 : 0));
         const errors = { rows: channels, cols: channels, data };
-        const spectrum = branchSpectrum({ weight, layout: planned, errors, sensitivity: null });
-        const { branch, rest } = cutBranch(spectrum, 2, { opType: one.opType }, planned);
+        const spectrum = await branchSpectrum({ weight, layout: planned, errors, sensitivity: null });
+        const { branch, rest } = await cutBranch(spectrum, 2, { opType: one.opType }, planned);
         const graph = graphOf(one, rest);
         const emitter = new NodeEmitter(graph, 'q');
         const layer = {

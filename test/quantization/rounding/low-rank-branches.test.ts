@@ -53,8 +53,8 @@ describe('the best branch of a rank', () => {
   const identity = zeroMatrix(20, 20);
   for (let i = 0; i < 20; i += 1) identity.data[i * 21] = 1;
 
-  test('with white errors is the truncated singular value decomposition', () => {
-    const { gains } = branchSpectrum({ weight, layout, errors: identity, sensitivity: null });
+  test('with white errors is the truncated singular value decomposition', async () => {
+    const { gains } = await branchSpectrum({ weight, layout, errors: identity, sensitivity: null });
     const values = singularValues(weightMatrix(weight, layout));
     values.forEach((value, i) => {
       // The ridge adds a ten-thousandth to every squared singular value.
@@ -68,15 +68,15 @@ describe('the best branch of a rank', () => {
     ['more outputs than inputs', [20, 12]],
   ] as const)(
     'leaves the error that its spectrum promised, with correlated errors and weights per output (%s)',
-    (_, dims) => {
+    async (_, dims) => {
       const own = gaussianTensor(11, 2, dims);
       const plan = layoutOf(dims, 0, 1);
       const errors = gramOf(gaussianMatrix(3, dims[1], dims[1]));
       const sensitivity = gramOf(gaussianMatrix(4, dims[0], 2 * dims[0]));
-      const spectrum = branchSpectrum({ weight: own, layout: plan, errors, sensitivity });
+      const spectrum = await branchSpectrum({ weight: own, layout: plan, errors, sensitivity });
       const total = remainingError(weightMatrix(own, plan), errors, sensitivity);
       for (const rank of [0, 1, 3, 7]) {
-        const { rest } = cutBranch(spectrum, rank, { opType: 'Gemm' }, plan);
+        const { rest } = await cutBranch(spectrum, rank, { opType: 'Gemm' }, plan);
         const promised = spectrum.gains.slice(rank).reduce((sum, gain) => sum + gain, 0);
         const left = remainingError(weightMatrix(rest, plan), errors, sensitivity);
         expect(Math.abs(left - promised) / total).toBeLessThan(HALF_ROUNDING);
@@ -84,10 +84,10 @@ describe('the best branch of a rank', () => {
     },
   );
 
-  test('no other branch of the rank leaves less: random ones and small changes of the best', () => {
+  test('no other branch of the rank leaves less: random ones and small changes of the best', async () => {
     const errors = gramOf(gaussianMatrix(5, 20, 20));
-    const spectrum = branchSpectrum({ weight, layout, errors, sensitivity: null });
-    const { rest, branch } = cutBranch(spectrum, 2, { opType: 'Gemm' }, layout);
+    const spectrum = await branchSpectrum({ weight, layout, errors, sensitivity: null });
+    const { rest, branch } = await cutBranch(spectrum, 2, { opType: 'Gemm' }, layout);
     const best = remainingError(weightMatrix(rest, layout), errors, null);
     const whole = weightMatrix(weight, layout);
     const without = (up: Matrix, down: Matrix): number => {
@@ -106,12 +106,12 @@ describe('the best branch of a rank', () => {
     }
   });
 
-  test('a convolution: all taps of a channel share the errors, and up · down + rest is the weight', () => {
+  test('a convolution: all taps of a channel share the errors, and up · down + rest is the weight', async () => {
     const kernel = gaussianTensor(11, 6, [6, 4, 3, 3]);
     const conv = layoutOf([6, 4, 3, 3], 0, 1);
     const errors = gramOf(gaussianMatrix(7, 4, 4));
-    const spectrum = branchSpectrum({ weight: kernel, layout: conv, errors, sensitivity: null });
-    const { branch, rest } = cutBranch(spectrum, 3, { opType: 'Conv' }, conv);
+    const spectrum = await branchSpectrum({ weight: kernel, layout: conv, errors, sensitivity: null });
+    const { branch, rest } = await cutBranch(spectrum, 3, { opType: 'Conv' }, conv);
     expect(branch.down.dims).toEqual([3, 4, 3, 3]);
     expect(branch.up.dims).toEqual([6, 3, 1, 1]);
     let worst = 0;
@@ -133,10 +133,10 @@ describe('the best branch of a rank', () => {
     );
   });
 
-  test('channels without any error do not break it', () => {
+  test('channels without any error do not break it', async () => {
     const errors = zeroMatrix(20, 20);
     errors.data[0] = 1;
-    const { gains } = branchSpectrum({ weight, layout, errors, sensitivity: null });
+    const { gains } = await branchSpectrum({ weight, layout, errors, sensitivity: null });
     expect(gains.every(Number.isFinite)).toBe(true);
     expect((gains[1] as number) / (gains[0] as number)).toBeLessThan(1e-3);
   });
@@ -155,7 +155,7 @@ describe('weights as matrices', () => {
     expect(weightMatrix(weight, layout).data[1]).toBe(weight.data[dims.length > 2 ? 4 : inputAxis === 1 ? 1 : 7]);
   });
 
-  test('a float32 tensor of the layout', () => {
+  test('a float32 tensor of the layout', async () => {
     const layout = { dims: [2, 3], outputAxis: 1, inputAxis: 0 };
     const matrix = weightMatrix(float32([2, 3], [1, 2, 3, 4, 5, 6]), layout);
     expect([...matrix.data]).toEqual([1, 4, 2, 5, 3, 6]);

@@ -57,12 +57,13 @@ function ridge(): number {
   return (0.01 * trace) / CHANNELS;
 }
 
+const found = await normTweak({ inputs, layers });
+
 describe('norm tweaking', () => {
-  const found = normTweak({ inputs, layers });
   const penalized = (s: Float64Array): number =>
     loss(s) + ridge() * s.reduce((sum, value) => sum + (value - 1) ** 2, 0);
 
-  test('is the least-squares solution: the penalized loss has no slope there', () => {
+  test('is the least-squares solution: the penalized loss has no slope there', async () => {
     for (let c = 0; c < CHANNELS; c += 1) {
       const moved = (by: number): number => penalized(found.map((value, at) => (at === c ? value + by : value)));
       // A quadratic: the central difference is its exact slope up to rounding.
@@ -71,26 +72,26 @@ describe('norm tweaking', () => {
     }
   });
 
-  test('never leaves more error than no tweak, and here much less', () => {
+  test('never leaves more error than no tweak, and here much less', async () => {
     const before = loss(new Float64Array(CHANNELS).fill(1));
     expect(loss(found)).toBeLessThan(before);
     expect(penalized(found)).toBeLessThan(before);
   });
 
-  test('a convolution sums over its taps; an unquantized layer and a dead value keep factors of 1', () => {
+  test('a convolution sums over its taps; an unquantized layer and a dead value keep factors of 1', async () => {
     const one = layers[0] as (typeof layers)[number];
     const twice = (matrix: Matrix): Matrix => ({
       ...{ rows: 1, cols: matrix.data.length },
       data: matrix.data,
     });
-    const asTaps = normTweak({ inputs, layers: [{ float: twice(one.float), quantized: twice(one.quantized) }] });
-    const asRows = normTweak({ inputs, layers: [one] });
+    const asTaps = await normTweak({ inputs, layers: [{ float: twice(one.float), quantized: twice(one.quantized) }] });
+    const asRows = await normTweak({ inputs, layers: [one] });
     asTaps.forEach((value, c) => {
       expect(Math.abs(value - (asRows[c] as number))).toBeLessThan(TOLERANCE);
     });
-    const same = normTweak({ inputs, layers: [{ float: one.float, quantized: one.float }] });
+    const same = await normTweak({ inputs, layers: [{ float: one.float, quantized: one.float }] });
     expect(Math.max(...same.map((value) => Math.abs(value - 1)))).toBeLessThan(TOLERANCE);
     const dead = { ...inputs, data: new Float64Array(CHANNELS ** 2) };
-    expect([...normTweak({ inputs: dead, layers })]).toEqual(new Array(CHANNELS).fill(1));
+    expect([...(await normTweak({ inputs: dead, layers }))]).toEqual(new Array(CHANNELS).fill(1));
   });
 });

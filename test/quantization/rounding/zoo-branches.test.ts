@@ -120,7 +120,7 @@ describe('float side branches on the bundled denoiser', () => {
     const moments = await collected({ build: refitGraph, withSensitivity: false });
     const refitted = await heldBackError(refitOutputs(layers, plain, moments));
     const shapes = inferShapes(prepared.graph, ZOO_DIMS);
-    const tweaked = tweakNorms({ ...prepared, shapes, parameters: plain, statistics });
+    const tweaked = await tweakNorms({ ...prepared, shapes, parameters: plain, statistics });
     expect(tweaked.norms?.size).toBe(NORM_CONSTANTS);
     const before = await heldBackError(plain);
     expect(refitted).toBeLessThan(before);
