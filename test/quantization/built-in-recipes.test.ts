@@ -16,7 +16,7 @@ const METHODS = ['q-diffusion', 'quest', 'eda-dm', 'dgq'];
 
 describe('built-in recipes', () => {
   it('hold the methods', () => {
-    expect(names).toEqual(expect.arrayContaining(['w4a4', 'w4a8', 'w8a8', ...METHODS]));
+    expect(names).toEqual(expect.arrayContaining(['w4a4', 'w4a4-dynamic', 'w4a8', 'w8a8', 'best', ...METHODS]));
   });
 
   it.each(names)(
@@ -40,7 +40,7 @@ describe('built-in recipes', () => {
     expect(new Set(bits.map((pair) => pair.join('/')))).toEqual(new Set(['6/5']));
   });
 
-  it.each(METHODS)('%s is its published method and nothing else: it has no key that only another has', async (name) => {
+  it.each(METHODS)('%s has the mechanisms of its paper, and none that only another has', async (name) => {
     const { calibration, finetuning, reconstruction, activations, attention } = await load(name);
     expect({
       allots: calibration.strategy === 'density-variety',

@@ -38,9 +38,8 @@ const LARGE_IMAGE = 1024;
 
 /**
  * The faster form, as measured on onnxruntime's CPU provider (one AVX-512 core, batch 8, 12 to 256 channels, 8 × 8 and
- * 16 × 16, and 320 channels at 32 × 32): flipped / transposed is 0.38 to 0.74 for C ≥ 3·M, 0.9 to 1.0 for C = M on large images and
- * C = 2·M, 1.1 for C = M on small ones, 1.4 to 1.8 for C < M. With a constant weight onnxruntime runs the flipped form in its
- * blocked layout, 0.5 to 0.6 of either.
+ * 16 × 16, and 320 channels at 32 × 32), but for a few shapes that docs/numerics.md names: flipped where C > M, and for C = M on
+ * large images. With a constant weight onnxruntime runs the flipped form in its blocked layout, 0.5 to 0.6 of either.
  */
 export function chooseInputForm(
   g: Value,

@@ -33,8 +33,8 @@ export type WeightFormName = keyof typeof WEIGHT_FORMS;
 
 /**
  * The fastest form, as measured on onnxruntime's CPU provider (one AVX-512 core, batch 8, 12 to 256 channels, 8 × 8 and
- * 16 × 16, and 320 channels at 32 × 32, relative to the taps of the side with fewer channels): taps of the other side 1.1 to 1.5, columns
- * 1.0 to 1.9, convolution 1.4 to 3.4.
+ * 16 × 16, and 320 channels at 32 × 32): taps of the side with fewer channels, but for a few shapes that docs/numerics.md
+ * names. bench/results has the times of every form.
  */
 export function chooseWeightForm(x: Value, g: Value, geometry: ConvolutionGeometry): WeightFormName {
   if (geometry.groups > 1) return 'grouped';

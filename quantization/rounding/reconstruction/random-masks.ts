@@ -23,7 +23,7 @@ const SHORTEST_TAPE = 2 ** 18;
 /** Numbers have 16 bits: a block of the generator makes eight. */
 const BITS = 16;
 
-/** The masks of one graph. Emit all of them, then `feeds` says what a step feeds. */
+/** The masks of one graph. Emit all of them, then `tape` and `offsets` say what a session and a step feed. */
 export class RandomMasks {
   private readonly masks: { readonly rows: number; readonly width: number }[] = [];
 
