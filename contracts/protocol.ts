@@ -46,7 +46,7 @@ export const protocolSchema = z.strictObject({
         .max(100)
         .nullable()
         .default(null)
-        .describe('null: as the pipeline was quantized, else 3'),
+        .describe('null: as the pipeline was quantized, else 1.5'),
     })
     .prefault({}),
   prompts: z
