@@ -21,7 +21,7 @@ const MAY_IMPORT: Readonly<Record<string, { values: readonly string[]; types?: r
 /** Rooms without file system, clock, processes, network, Temporal, or a runtime for models. */
 const PURE_ROOMS = ['contracts', 'models', 'quantization', 'evaluation'];
 /** What pure rooms may import from packages: parsers and schemas, all of them pure functions. */
-const PURE_PACKAGES = ['zod', '@bufbuild/protobuf', '@huggingface/tokenizers', 'yaml'];
+const PURE_PACKAGES = ['zod', '@bufbuild/protobuf', '@huggingface/tokenizers', 'fflate', 'yaml'];
 
 interface Import {
   readonly file: string;
