@@ -1,4 +1,6 @@
+import type { Protocol } from '../../contracts/protocol.js';
 import type { LayerRole, Recipe } from '../../contracts/recipe.js';
+import type { Score } from '../../contracts/score.js';
 import type { Device } from '../../models/executor.js';
 
 /**
@@ -6,11 +8,20 @@ import type { Device } from '../../models/executor.js';
  * sections are then left out. A number that was not measured is null and shown as a dash.
  */
 export interface ReportData {
+  /** What the run did; default `quantization`. */
+  readonly kind?: 'quantization' | 'evaluation';
   /** Name of the pipeline, e.g. `emoji-t2i`. */
   readonly pipeline: string;
-  /** Short name of the scheme for headings, e.g. `W4A4`. */
+  /** Short name of the scheme for headings, e.g. `W4A4`; of an evaluated folder that does not say: `candidate`. */
   readonly scheme: string;
+  /** The evaluations of a quantization, side by side; an evaluation has no columns here and `scoreList` instead. */
   readonly scores: ScoreTableData;
+  /** The scores of the shipped or evaluated pipeline: what scores.json holds. */
+  readonly scoreList?: readonly Score[];
+  /** What was compared: names, digests, the reference and its provenance, for an evaluation. */
+  readonly subjects?: readonly Fact[];
+  /** The protocol with every default filled in, and its digest. */
+  readonly protocol?: { readonly settings: Protocol; readonly digest: string };
   readonly compute: { readonly device: Device; readonly threads: number };
   readonly size?: SizeData;
   readonly coverage?: CoverageData;
@@ -19,6 +30,13 @@ export interface ReportData {
   readonly samples?: SampleSheet;
   /** Latent SQNR of each timestep, one series per column of the scores. */
   readonly timestepSqnr?: readonly TimestepSeries[];
+  /** Relative distance of the latents from the float trajectory at each timestep, ‖x̂ − x‖ / ‖x‖. */
+  readonly trajectoryError?: readonly TrajectorySeries[];
+  /** Same-seed pictures that are furthest from and closest to the float ones. */
+  readonly extremes?: PromptExtremes;
+  readonly latency?: LatencyData;
+  /** How far the network's own activations drifted: distance of their histograms, float against candidate. */
+  readonly drift?: ActivationDrift;
   readonly layers?: readonly LayerRow[];
   readonly layerTimesteps?: LayerTimestepErrors;
   readonly sensitivity?: SensitivityData;
@@ -115,12 +133,61 @@ export interface SampleCell {
   readonly width: number;
   /** Of the pictures; the caption is below. */
   readonly height: number;
+  /** Shown before the prompt, e.g. `21.4 dB`. */
+  readonly note?: string;
+}
+
+/** The k pictures with the largest and the k with the smallest distance to the float picture of the same seed. */
+export interface PromptExtremes {
+  /** What they are ordered by, e.g. `PSNR` or `LPIPS-style distance`. */
+  readonly metric: string;
+  readonly unit: string;
+  readonly better: 'higher' | 'lower';
+  /** Pictures that were ordered. */
+  readonly n: number;
+  readonly worst: SampleSheet;
+  readonly best: SampleSheet;
 }
 
 export interface TimestepSeries {
   readonly role: ScoreRole;
   readonly label: string;
   readonly points: readonly { readonly timestep: number; readonly sqnrDb: number }[];
+}
+
+export interface TrajectorySeries {
+  readonly role: ScoreRole;
+  readonly label: string;
+  readonly points: readonly { readonly timestep: number; readonly error: number }[];
+}
+
+/** Milliseconds of one call of the denoiser, as it was measured; never a claim about arithmetic that did not run. */
+export interface LatencyData {
+  readonly rows: readonly LatencyRow[];
+  /** Rows of the batch of each call. */
+  readonly batch: number;
+}
+
+export interface LatencyRow {
+  /** e.g. `float`, `W4A4 as shipped`. */
+  readonly label: string;
+  /** Median of the calls, and the fastest and slowest of them. */
+  readonly medianMs: number;
+  readonly fastestMs: number;
+  readonly slowestMs: number;
+  readonly calls: number;
+  /** Which kernels ran, e.g. `float32 CPU kernels`. */
+  readonly kernels: string;
+  readonly device: Device;
+  readonly threads: number;
+  /** The low-bit arithmetic ran as float operators: its time says nothing about low-bit kernels. */
+  readonly simulated: boolean;
+}
+
+/** `errors` hold the distances [layer][timestep]. */
+export interface ActivationDrift extends LayerTimestepErrors {
+  /** What the distance is, in a sentence: its definition, bins, calls. */
+  readonly note: string;
 }
 
 export interface LayerRow {
@@ -134,6 +201,9 @@ export interface LayerRow {
   readonly scheme: string;
   readonly parameters: number;
   readonly macs: number;
+  /** Of the layer's weight in float and as shipped, with scales; absent when not known. */
+  readonly floatBytes?: number;
+  readonly bytes?: number;
   /** Σ(y − ŷ)² / Σy² of the layer's output; null when not measured. */
   readonly error: number | null;
   /** Why it stayed float; null when quantized. */
