@@ -1,5 +1,6 @@
 import { NibbleflowError } from '../../contracts/errors.js';
 import type { ByteSource } from './byte-source.js';
+import { quoted } from './quoted.js';
 
 /**
  * The central directory of a zip archive, also of the 64-bit kind: what lies in it and where.
@@ -54,9 +55,9 @@ export async function readZipDirectory(source: ByteSource, where?: string): Prom
   let at = 0;
   for (let index = 0; index < count; index += 1) {
     const { entry, end } = readEntry(bytes, at, where);
-    if (entries.has(entry.name)) throw invalidZip(`holds two files called "${entry.name}"`, where);
+    if (entries.has(entry.name)) throw invalidZip(`holds two files called ${quoted(entry.name)}`, where);
     if (entry.offset + entry.compressedSize > source.size) {
-      throw invalidZip(`is truncated: "${entry.name}" lies outside it`, where);
+      throw invalidZip(`is truncated: ${quoted(entry.name)} lies outside it`, where);
     }
     entries.set(entry.name, entry);
     at = end;
@@ -110,7 +111,7 @@ function readEntry(bytes: Uint8Array, at: number, where?: string): { entry: ZipE
   const end = extraEnd + view.getUint16(at + 32, true);
   if (end > bytes.byteLength) throw invalidZip('has a broken list of files', where);
   const name = new TextDecoder().decode(bytes.subarray(at + DIRECTORY_ENTRY_SIZE, nameEnd));
-  if ((view.getUint16(at + 8, true) & ENCRYPTED) !== 0) throw invalidZip(`is encrypted ("${name}")`, where);
+  if ((view.getUint16(at + 8, true) & ENCRYPTED) !== 0) throw invalidZip(`is encrypted (${quoted(name)})`, where);
   const sizes = [view.getUint32(at + 24, true), view.getUint32(at + 20, true), view.getUint32(at + 42, true)];
   const [size = 0, compressedSize = 0, offset = 0] = withWideSizes(sizes, bytes.subarray(nameEnd, extraEnd), where);
   const method = view.getUint16(at + 10, true);
