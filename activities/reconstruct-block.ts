@@ -36,13 +36,13 @@ export function createReconstructBlock(deps: ActivityDeps): Activities['reconstr
         const blocks = await loadBlocks(store, input.blocks);
         const block = blocks[input.block];
         if (block === undefined) throw new RangeError(`there is no block ${input.block} of ${blocks.length}`);
+        const graph = await loadGraph(store, input.graph);
+        const plan = await loadPlan(store, input.plan);
+        const parameters = await loadParameters(store, input.parameters);
         const data = await StoredBlockData.open(store, input.data);
         const { inputs, item } = data.facts;
         const options = {
-          graph: await loadGraph(store, input.graph),
-          plan: await loadPlan(store, input.plan),
-          parameters: await loadParameters(store, input.parameters),
-          ...{ block, inputs, data, settings },
+          ...{ graph, plan, parameters, block, inputs, data, settings },
           boundFor: (batch: number) => boundDims(item, inputs, batch),
         };
         const note = `block ${input.block + 1} of ${blocks.length}, ${block.name}`;

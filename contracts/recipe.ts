@@ -118,6 +118,12 @@ export const finetuningPhaseSchema = z.strictObject({
   layerLossWeight: z.number().nonnegative().optional().describe('overrides finetuning.layerLossWeight in this phase'),
 });
 
+/** A list in which every name stands once. */
+const namedOnce = [
+  (names: readonly string[]) => new Set(names).size === names.length,
+  { error: 'names something twice' },
+] as const;
+
 /** The keys of a recipe, before they are checked against each other. */
 export const recipeFields = z.strictObject({
   $schema: z.string().optional(),
@@ -183,10 +189,12 @@ export const recipeFields = z.strictObject({
     .prefault({}),
   corrections: z
     .array(z.enum(['output-refit', 'norm-tweak']))
+    .refine(...namedOnce)
     .default([])
     .describe('changes of rounded parameters in closed form; an output refit comes before norm tweaking'),
   transforms: z
     .array(z.enum(['split-shortcut', 'norm-fold', 'rotate', 'smooth']))
+    .refine(...namedOnce)
     .default(['split-shortcut'])
     .describe('float-exact rewrites of the graph before it is quantized, in this order'),
   sampling: z

@@ -27,6 +27,12 @@ const REFUSED: readonly (readonly [string, RecipeInput, RegExp])[] = [
     { activations: { ranges: 'dynamic', groupSize: null, channelOrder: 'alike' } },
     /channels are arranged for dynamic ranges in groups/,
   ],
+  ['a rewrite that is named twice', { transforms: ['smooth', 'smooth'] }, /transforms names something twice/],
+  [
+    'a correction that is named twice',
+    { corrections: ['norm-tweak', 'norm-tweak'] },
+    /corrections names something twice/,
+  ],
   ['waves of more blocks than one payload refers to', { reconstruction: { enabled: true, wave: 65 } }, /wave/],
 ];
 
