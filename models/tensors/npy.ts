@@ -79,6 +79,9 @@ function parseHeader(header: string): { type: ElementType; dims: number[]; fortr
   const shape = /'shape':\s*\(([\d,\s]*)\)/.exec(header)?.[1];
   if (descr === undefined || order === undefined || shape === undefined) throw invalidNpy('has no readable header');
   const type = ELEMENT_TYPES[descr.replace(/^[=<>|](?=[iub]1$)/, '|')];
+  if (descr.endsWith('O')) {
+    throw invalidNpy('holds Python objects (a pickle), which nibbleflow does not load: it would have to execute them');
+  }
   if (type === undefined)
     throw invalidNpy(`has elements of type ${descr}; little-endian numbers and booleans are read`);
   const dims = shape

@@ -90,6 +90,19 @@ export function* safetensorsChunks(
   tensors: ReadonlyMap<string, Tensor>,
   metadata: Readonly<Record<string, string>> = {},
 ): Generator<Uint8Array> {
+  const { head, order } = safetensorsHead(tensors, metadata);
+  yield head;
+  for (const name of order) yield bytesFromTensor(tensors.get(name) as Tensor);
+}
+
+/**
+ * The header of a file whose data the caller writes behind it, tensor by tensor in the given `order` and without gaps: for
+ * tensors that do not fit into memory.
+ */
+export function safetensorsHead(
+  tensors: ReadonlyMap<string, Pick<Tensor, 'type' | 'dims'>>,
+  metadata: Readonly<Record<string, string>> = {},
+): { readonly head: Uint8Array; readonly order: readonly string[] } {
   const entries = [...tensors].sort(
     ([nameA, a], [nameB, b]) => elementSizeBytes(b.type) - elementSizeBytes(a.type) || compare(nameA, nameB),
   );
@@ -97,9 +110,9 @@ export function* safetensorsChunks(
   const keys = Object.keys(metadata).sort(compare);
   if (keys.length > 0) header.__metadata__ = Object.fromEntries(keys.map((key) => [key, metadata[key]]));
   let offset = 0;
-  for (const [name, value] of entries) {
-    const end = offset + value.data.byteLength;
-    header[name] = { dtype: DTYPES[value.type], shape: value.dims, data_offsets: [offset, end] };
+  for (const [name, { type, dims }] of entries) {
+    const end = offset + elementCount(dims) * elementSizeBytes(type);
+    header[name] = { dtype: DTYPES[type], shape: dims, data_offsets: [offset, end] };
     offset = end;
   }
   const json = new TextEncoder().encode(JSON.stringify(header));
@@ -107,8 +120,7 @@ export function* safetensorsChunks(
   const head = new Uint8Array(8 + headerLength).fill(0x20);
   new DataView(head.buffer).setBigUint64(0, BigInt(headerLength), true);
   head.set(json, 8);
-  yield head;
-  for (const [, value] of entries) yield bytesFromTensor(value);
+  return { head, order: entries.map(([name]) => name) };
 }
 
 /** The whole file of `safetensorsChunks` in one array. */
