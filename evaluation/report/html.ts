@@ -28,6 +28,11 @@ export function html(strings: TemplateStringsArray, ...values: readonly HtmlValu
   return new Html(strings.map((text, i) => (i === 0 ? text : markup(values[i - 1]) + text)).join(''));
 }
 
+/** A long name that may be broken where `at` splits it; default: behind its dots. */
+export function breakable(name: string, at = /(?<=\.)/): Html {
+  return html`${name.split(at).map((part, i) => (i === 0 ? part : html`<wbr>${part}`))}`;
+}
+
 /** An http(s) address for href, undefined for anything else (javascript:, data:, broken ones). */
 export function webAddress(url: string | undefined): string | undefined {
   if (url === undefined || !URL.canParse(url)) return undefined;

@@ -2,12 +2,22 @@ import { stringify } from 'yaml';
 import { duration, percent } from './format-number.js';
 import { Html, html, webAddress } from './html.js';
 import { kernelNote } from './kernel-note.js';
+import { keyFigures } from './key-figures.js';
 import type { Fact, ReportData, RunLink, StageRow } from './report-data.js';
 import { REPORT_STYLE } from './report-style.js';
-import { finetuningChart, heatMapSection, layerBars, layerTable, timestepChart } from './section-errors.js';
-
-import { sampleSection } from './section-samples.js';
-import { keyFigures, scoreSection, sizeSection } from './section-scores.js';
+import {
+  driftSection,
+  finetuningChart,
+  heatMapSection,
+  layerBars,
+  layerTable,
+  timestepChart,
+  trajectoryChart,
+} from './section-errors.js';
+import { latencySection } from './section-latency.js';
+import { extremesSection, sampleSection } from './section-samples.js';
+import { scoreListSection } from './section-score-list.js';
+import { scoreSection, sizeSection } from './section-scores.js';
 import { sensitivitySection } from './section-sensitivity.js';
 import { verdict } from './verdict.js';
 
@@ -15,11 +25,11 @@ import { verdict } from './verdict.js';
 const POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'";
 
 /**
- * The report as one self-contained HTML page: no script, no network, light and dark, printable. Parts of `data` that are absent
+ * The report of a quantization or an evaluation as one self-contained HTML page: no script, no network, light and dark, printable. Parts of `data` that are absent
  * are left out. Same data, same bytes. All texts are escaped; the only links are to the run.
  */
 export function renderReport(data: ReportData): string {
-  const title = `${data.pipeline} in ${data.scheme}`;
+  const title = data.kind === 'evaluation' ? `${data.pipeline}, evaluated` : `${data.pipeline} in ${data.scheme}`;
   return html`<!doctype html>
 <html lang="en">
 <head>
@@ -39,16 +49,21 @@ export function renderReport(data: ReportData): string {
 ${keyFigures(data)}
 </header>
 ${scoreSection(data.scores)}
+${scoreListSection(data.scoreList ?? [], data.scores.columns.length > 0 ? 'All scores of the shipped pipeline' : 'Scores')}
 ${data.samples && sampleSection(data.samples, data.scheme)}
+${data.extremes && extremesSection(data.extremes, data.scheme)}
 ${sizeSection(data)}
 ${errorSection(data)}
 ${data.sensitivity && sensitivitySection(data.sensitivity)}
 ${data.layers && layerTable(data.layers)}
+${data.latency && latencySection(data.latency)}
 ${data.stages && stageSection(data.stages)}
 <h2>Which kernels ran</h2>
 <p>${kernelNote(data.compute.device)}</p>
 ${(data.notices ?? []).map((notice) => html`<p>${notice}</p>`)}
+${data.subjects && factSection('What was compared', data.subjects)}
 ${factSection('Environment', [...computeFacts(data), ...(data.environment ?? [])])}
+${data.protocol && protocolSection(data.protocol)}
 ${
   data.recipe &&
   html`<h2>Resolved recipe</h2>
@@ -61,8 +76,16 @@ ${data.run && runSection(data.run)}
 `.text;
 }
 
+function protocolSection({ settings, digest }: NonNullable<ReportData['protocol']>): Html {
+  return html`<h2>Protocol</h2>
+<p class="notes">Digest <code>${digest}</code>: only scores of equal protocols are compared.</p>
+<pre>${stringify(settings)}</pre>`;
+}
+
 function subtitle(data: ReportData): string {
-  const recipe = data.recipe === undefined ? '' : ` · recipe ${data.recipe.name}`;
+  const named =
+    data.protocol === undefined || data.kind !== 'evaluation' ? '' : ` · protocol ${data.protocol.settings.name}`;
+  const recipe = data.recipe === undefined ? named : ` · recipe ${data.recipe.name}${named}`;
   const finished = data.run?.finished === undefined ? '' : ` · ${data.run.finished}`;
   return recipe + finished;
 }
@@ -70,14 +93,16 @@ function subtitle(data: ReportData): string {
 function errorSection(data: ReportData): Html | false {
   const charts = [
     data.timestepSqnr && timestepChart(data.timestepSqnr),
+    data.trajectoryError && trajectoryChart(data.trajectoryError),
     data.finetuning && finetuningChart(data.finetuning),
   ].filter((chart) => chart !== undefined);
   const bars = data.layers && layerBars(data.layers);
   const map = data.layerTimesteps && heatMapSection(data.layerTimesteps);
-  if (charts.length === 0 && bars === undefined && map === undefined) return false;
+  const drift = data.drift && driftSection(data.drift);
+  if (charts.length === 0 && bars === undefined && map === undefined && drift === undefined) return false;
   return html`<h2>Where the error is</h2>
 ${charts.length > 0 && html`<div class="columns">${charts}</div>`}
-${bars}${map}`;
+${bars}${map}${drift}`;
 }
 
 function computeFacts({ compute }: ReportData): Fact[] {

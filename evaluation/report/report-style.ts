@@ -36,6 +36,8 @@ a { color: var(--accent); text-underline-offset: 2px; }
 .empty { color: var(--faint); }
 .columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 430px), 1fr)); gap: 36px; align-items: start; }
 .scroll { overflow-x: auto; }
+.tall { max-height: 78vh; overflow-y: auto; border-bottom: 1px solid var(--rule); }
+.tall thead th { position: sticky; top: 0; background: var(--page); }
 table { border-collapse: collapse; width: 100%; font-size: 14px; }
 th, td { padding: 6px 0 6px 20px; text-align: right; border-bottom: 1px solid var(--rule); vertical-align: baseline; }
 td { white-space: nowrap; }
@@ -52,6 +54,17 @@ td.text, th.text { text-align: left; }
 .scores .detail th { padding-left: 16px; }
 .scores tr:has(+ .detail) th, .scores tr:has(+ .detail) td { border-bottom: 0; padding-bottom: 2px; }
 .scores .detail:has(+ .detail) th, .scores .detail:has(+ .detail) td { border-bottom: 0; padding-bottom: 2px; }
+.score-list tbody th { min-width: 15em; }
+.score-list td { vertical-align: baseline; }
+.score-list .value { font-weight: 620; } .score-list .value .hint { font-weight: 400; }
+.score-list .group th { padding-top: 18px; font-weight: 600; text-align: left; border-bottom-color: var(--faint); }
+.score-list .group .hint { font-weight: 400; margin-left: 6px; }
+.score-list sup { color: var(--soft); font-size: 11px; margin-left: 3px; }
+.score-list .plot { width: 190px; } svg.plot { display: inline-block; width: 170px; vertical-align: middle; }
+svg.key { display: inline-block; width: 34px; vertical-align: -2px; }
+.interval { stroke: var(--accent); stroke-opacity: 0.35; stroke-width: 8; stroke-linecap: butt; }
+.floor-mark { stroke: var(--before); stroke-width: 2; }
+.footnotes { margin: 4px 0; padding-left: 22px; }
 .hint { color: var(--faint); font-size: 12px; }
 .layers { font-size: 12.5px; }
 .layers th, .layers td { padding-top: 3px; padding-bottom: 3px; }
@@ -66,10 +79,14 @@ code { font: 0.9em ui-monospace, "SF Mono", Menlo, Consolas, monospace; overflow
 figure { margin: 0; }
 figcaption { color: var(--soft); font-size: 13px; margin-top: 6px; }
 svg { display: block; width: 100%; height: auto; font-family: inherit; }
-svg.sheet { border: 1px solid var(--rule); border-radius: 8px; max-width: 100%; }
-svg.sheet image { image-rendering: pixelated; }
-svg.sheet text { fill: #3b4450; font-size: 12px; }
-svg.sheet text.heading { fill: #6b7583; font-size: 11.5px; }
+svg.source { position: absolute; }
+svg.source image { image-rendering: pixelated; }
+.triples { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 290px), 1fr)); gap: 18px 20px; }
+.triples + h3 { margin-top: 22px; }
+.triple svg { border-radius: 4px; }
+.triple figcaption { overflow-wrap: anywhere; margin-top: 4px; line-height: 1.35; }
+.triple b { color: var(--text); font-weight: 620; }
+figure.spaced { margin-top: 34px; }
 .grid { stroke: var(--rule); stroke-width: 1; }
 .tick { fill: var(--soft); font-size: 11.5px; }
 .legend { fill: var(--text); font-size: 12px; }
@@ -82,7 +99,11 @@ svg.sheet text.heading { fill: #6b7583; font-size: 11.5px; }
 .dot.series-floor { fill: var(--floor); } .dot.series-before { fill: var(--before); } .dot.series-after { fill: var(--accent); }
 .mark { stroke: var(--faint); stroke-dasharray: 2 3; }
 .bar, .heat { fill: var(--accent); }
-@media (max-width: 640px) { main { padding: 28px 16px 60px; } h1 { font-size: 25px; } }
+.bar-before { fill: var(--accent); fill-opacity: 0.22; }
+@media (max-width: 640px) {
+  main { padding: 28px 16px 60px; } h1 { font-size: 25px; overflow-wrap: anywhere; }
+  svg.wide { min-width: 760px; }
+}
 @media print {
   :root {
     --page: #fff; --panel: #f4f5f7; --text: #111; --soft: #444; --faint: #777; --rule: #d5d9de;
@@ -90,6 +111,8 @@ svg.sheet text.heading { fill: #6b7583; font-size: 11.5px; }
   }
   body { font-size: 11pt; } main { max-width: none; padding: 0; }
   h2 { break-after: avoid; } tr, figure, .figures div { break-inside: avoid; }
-  .scroll { overflow: visible; } pre { white-space: pre-wrap; }
+  .scroll, .tall { overflow: visible; max-height: none; } .tall thead th { position: static; }
+  thead { display: table-header-group; }
+  pre { white-space: pre-wrap; overflow-wrap: anywhere; }
 }
 `;

@@ -1,6 +1,14 @@
-import { percent, shortCount, significant } from './format-number.js';
-import { type Html, html } from './html.js';
-import type { FinetuningData, LayerRow, LayerTimestepErrors, TimestepSeries } from './report-data.js';
+import { bytes, DASH, percent, shortCount, significant } from './format-number.js';
+import { breakable, type Html, html } from './html.js';
+import type {
+  ActivationDrift,
+  FinetuningData,
+  LayerRow,
+  LayerTimestepErrors,
+  TimestepSeries,
+  TrajectorySeries,
+} from './report-data.js';
+import { bitsOf } from './section-layer-bytes.js';
 import { svgBarChart } from './svg-bar-chart.js';
 import { svgHeatMap } from './svg-heat-map.js';
 import { svgLineChart } from './svg-line-chart.js';
@@ -20,6 +28,23 @@ export function timestepChart(series: readonly TimestepSeries[]): Html {
       tone: role,
       dashed: role === 'floor',
       points: points.map(({ timestep, sqnrDb }) => ({ x: timestep, y: sqnrDb })),
+    })),
+  })}</figure>`;
+}
+
+/** Relative distance from the float trajectory along the sampler's way from noise to picture. */
+export function trajectoryChart(series: readonly TrajectorySeries[]): Html {
+  return html`<figure><h3>Trajectory error per timestep</h3>${svgLineChart({
+    title: 'Trajectory error per timestep',
+    xLabel: 'timestep, noise on the left',
+    yLabel: '‖x̂ − x‖ / ‖x‖, lower is better',
+    reversed: true,
+    fromZero: true,
+    series: series.map(({ role, label, points }) => ({
+      label,
+      tone: role,
+      dashed: role === 'floor',
+      points: points.map(({ timestep, error }) => ({ x: timestep, y: error })),
     })),
   })}</figure>`;
 }
@@ -53,58 +78,66 @@ export function layerBars(layers: readonly LayerRow[]): Html | undefined {
   const worst = worstFirst(layers).slice(0, WORST_LAYERS);
   if (worst.length === 0) return undefined;
   const bars = worst.map(({ name, error }) => ({ label: name, value: error, text: significant(error) }));
-  return html`<figure style="margin-top:34px"><h3>Layers with the largest relative output error</h3>${svgBarChart({
+  return html`<figure class="spaced"><h3>Layers with the largest relative output error</h3>${svgBarChart({
     title: 'Relative output error by layer, worst first',
     bars,
   })}<figcaption>Σ(y − ŷ)² / Σy² of the layer’s output. The ${worst.length} worst layers; the table below has all.</figcaption></figure>`;
 }
 
 /** Relative error by layer and timestep, the worst layers first. */
-export function heatMapSection({ layers, timesteps, errors }: LayerTimestepErrors): Html {
+export function heatMapSection(errors: LayerTimestepErrors): Html {
+  return layerHeatMap(errors, 'Relative output error by layer and timestep', 'Σ(y − ŷ)² / Σy² of the layer’s output.');
+}
+
+/** How far the activations drifted, layer by layer and timestep by timestep, the furthest first. */
+export function driftSection(drift: ActivationDrift): Html {
+  return layerHeatMap(drift, 'Activation drift by layer and timestep, float against quantized', drift.note);
+}
+
+function layerHeatMap({ layers, timesteps, errors }: LayerTimestepErrors, title: string, note: string): Html {
+  const worst = (row: readonly number[]) =>
+    row.filter(Number.isFinite).reduce((most, value) => Math.max(most, value), 0);
   const order = layers
     .map((name, index) => ({ name, row: errors[index] ?? [] }))
-    .sort((a, b) => Math.max(0, ...b.row) - Math.max(0, ...a.row) || (a.name < b.name ? -1 : 1))
+    .sort((a, b) => worst(b.row) - worst(a.row) || (a.name < b.name ? -1 : 1))
     .slice(0, WORST_LAYERS);
-  return html`<figure style="margin-top:34px"><h3>Relative output error by layer and timestep</h3>${svgHeatMap({
-    title: 'Relative output error by layer and timestep',
+  const rest = layers.length > order.length ? ` The ${order.length} worst of ${layers.length} layers.` : '';
+  return html`<figure class="spaced"><h3>${title}</h3>${svgHeatMap({
+    title,
     rows: order.map(({ name }) => name),
     columns: timesteps.map(String),
     columnLabel: 'timestep',
     values: order.map(({ row }) => row),
     text: (value) => significant(value, 2),
-  })}</figure>`;
+  })}<figcaption>${note}${rest}</figcaption></figure>`;
 }
 
-/** Every layer with its scheme and error, or the reason why it stayed float. */
+/** Every layer with its scheme, bytes and error, or the reason why it stayed float. */
 export function layerTable(layers: readonly LayerRow[]): Html {
   const quantized = layers.filter(({ skipped }) => skipped === null).length;
-  const bits = (layer: LayerRow) =>
-    layer.skipped === null ? `${layer.weightBits ?? 'a'} × ${layer.activationBits ?? 'float'}` : 'float';
-  const rows = layers.map(
-    (
-      layer,
-    ) => html`<tr${layer.skipped !== null && html` class="skipped"`}><th scope="row">${breakable(layer.name)}</th><td class="text">${layer.role}</td><td class="text">${
-      layer.op
-    }</td><td>${bits(layer)}</td><td class="text">${schemeCell(layer)}</td><td>${shortCount(
-      layer.parameters,
-    )}</td><td>${shortCount(layer.macs)}</td><td>${significant(layer.error)}</td></tr>
-`,
-  );
+  const sized = layers.some((layer) => layer.bytes !== undefined);
   return html`<h2>Layers</h2>
 <p>${layers.length} layers, ${quantized} quantized.</p>
-<div class="scroll"><table class="layers"><thead><tr><th scope="col">Layer</th><th scope="col" class="text">Role</th><th scope="col" class="text">Op</th><th scope="col">Bits</th><th scope="col" class="text">Scheme</th><th scope="col">Weights</th><th scope="col">MACs</th><th scope="col">Error</th></tr></thead><tbody>
-${rows}</tbody></table></div>`;
+<div class="scroll tall"><table class="layers"><thead><tr><th scope="col">Layer</th><th scope="col" class="text">Role</th><th scope="col" class="text">Op</th><th scope="col">Bits</th><th scope="col" class="text">Scheme</th><th scope="col">Weights</th>${
+    sized && html`<th scope="col">Float</th><th scope="col">Shipped</th>`
+  }<th scope="col">MACs</th><th scope="col">Error</th></tr></thead><tbody>
+${layers.map((layer) => layerRow(layer, sized))}</tbody></table></div>`;
+}
+
+function layerRow(layer: LayerRow, sized: boolean): Html {
+  const size = (value: number | undefined) => (value === undefined ? DASH : bytes(value));
+  return html`<tr${layer.skipped !== null && html` class="skipped"`}><th scope="row">${breakable(layer.name)}</th><td class="text">${layer.role}</td><td class="text">${
+    layer.op
+  }</td><td>${bitsOf(layer)}</td><td class="text">${schemeCell(layer)}</td><td>${shortCount(layer.parameters)}</td>${
+    sized && html`<td>${size(layer.floatBytes)}</td><td>${size(layer.bytes)}</td>`
+  }<td>${shortCount(layer.macs)}</td><td>${significant(layer.error)}</td></tr>
+`;
 }
 
 /** The scheme with the reason for its bits, or why it stayed float. */
 function schemeCell({ skipped, scheme, reason }: LayerRow): Html {
   if (skipped !== null) return html`stays float: ${skipped}`;
   return html`${scheme}${reason !== undefined && html`<br><span class="hint">${reason}</span>`}`;
-}
-
-/** A dotted name that may be broken behind its dots. */
-function breakable(name: string): Html {
-  return html`${name.split('.').map((part, i) => (i === 0 ? part : html`.<wbr>${part}`))}`;
 }
 
 function worstFirst(layers: readonly LayerRow[]): (LayerRow & { readonly error: number })[] {

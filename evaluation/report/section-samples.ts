@@ -1,40 +1,52 @@
 import { type Html, html } from './html.js';
-import type { SampleSheet } from './report-data.js';
+import type { PromptExtremes, SampleCell, SampleSheet } from './report-data.js';
 import { DIFFERENCE_GAIN } from './sample-grid.js';
 
 const PNG_DATA = /^data:image\/png;base64,[A-Za-z0-9+/]+={0,2}$/;
 
-/** Mean width of a character of the captions' 12 px text. */
-const CHARACTER_WIDTH = 6.3;
-
-/** The sample grid with captions and headings. Throws RangeError unless the picture is an inline PNG. */
+/** The sample grid. Throws RangeError unless the picture is an inline PNG. */
 export function sampleSection(sheet: SampleSheet, scheme: string): Html {
-  if (!PNG_DATA.test(sheet.pngDataUri)) throw new RangeError('the sample sheet must be a data:image/png;base64 URI');
-  const { width, height, cells } = sheet;
-  const top = Math.min(...cells.map(({ y }) => y));
-  const headings = cells
-    .filter(({ y }) => y === top)
-    .flatMap((cell) =>
-      ['float', scheme, `difference × ${DIFFERENCE_GAIN}`].map(
-        (text, panel) =>
-          html`<text class="heading" x="${cell.x + (panel * (cell.width + 3)) / 3}" y="${top - 7}">${text}</text>`,
-      ),
-    );
-  const captions = cells.map(
-    (
-      cell,
-    ) => html`<text x="${cell.x}" y="${cell.y + cell.height + 15}"><title>${cell.prompt}</title>${clipped(cell.prompt, cell.width)}</text>
-`,
-  );
   return html`<h2>Samples</h2>
-<figure><svg class="sheet" viewBox="0 0 ${width} ${height}" role="img" aria-label="Sample pictures"><image href="${sheet.pngDataUri}" width="${width}" height="${height}"/>
-${headings}${captions}</svg>
-<figcaption>Same prompt and same start noise in each triple. The third picture is the absolute difference of levels times ${DIFFERENCE_GAIN}, black where both agree.</figcaption></figure>`;
+<p class="notes">${tripleNote(scheme)}</p>
+${sheetGrid(sheet, 'samples', scheme)}`;
 }
 
-/** The beginning of a caption that fits `width` pixels; empty prompts are said to be so. */
-function clipped(prompt: string, width: number): string {
-  const characters = Array.from(prompt === '' ? '(no prompt)' : prompt);
-  const room = Math.floor(width / CHARACTER_WIDTH);
-  return characters.length <= room ? characters.join('') : `${characters.slice(0, room - 1).join('')}…`;
+/** The pictures that are furthest from and closest to the float ones. Throws RangeError unless they are inline PNGs. */
+export function extremesSection(extremes: PromptExtremes, scheme: string): Html {
+  const { metric, n, worst, best, better } = extremes;
+  const order = better === 'higher' ? ['lowest', 'highest'] : ['highest', 'lowest'];
+  return html`<h2>Worst and best prompts</h2>
+<p class="notes">Of ${n} same-seed pictures, those with the ${order[0]} and the ${order[1]} ${metric}. ${tripleNote(scheme)}</p>
+<h3>Worst ${worst.cells.length}</h3>
+${sheetGrid(worst, 'worst', scheme)}
+<h3>Best ${best.cells.length}</h3>
+${sheetGrid(best, 'best', scheme)}`;
+}
+
+function tripleNote(scheme: string): string {
+  return (
+    `In each triple: float, ${scheme} of the same prompt and start noise, and their absolute difference of levels ` +
+    `times ${DIFFERENCE_GAIN}, black where both agree.`
+  );
+}
+
+/**
+ * The sheet's picture once, and every cell of it as a figure of its own with its caption, so that captions wrap and narrow
+ * screens get fewer columns.
+ */
+function sheetGrid({ pngDataUri, width, height, cells }: SampleSheet, id: string, scheme: string): Html {
+  if (!PNG_DATA.test(pngDataUri)) throw new RangeError('the sample sheet must be a data:image/png;base64 URI');
+  const key = `sheet-${id}`;
+  return html`<svg class="source" width="0" height="0" aria-hidden="true"><defs><image id="${key}" href="${pngDataUri}" width="${width}" height="${height}"/></defs></svg>
+<div class="triples">
+${cells.map((cell) => triple(cell, key, scheme))}</div>`;
+}
+
+function triple(cell: SampleCell, key: string, scheme: string): Html {
+  const { x, y, width, height, prompt, note } = cell;
+  const text = prompt === '' ? '(no prompt)' : prompt;
+  return html`<figure class="triple"><svg viewBox="${x} ${y} ${width} ${height}" role="img" aria-label="float, ${scheme} and difference: ${text}"><use href="#${key}"/></svg><figcaption>${
+    note !== undefined && html`<b>${note}</b> `
+  }<bdi>${text}</bdi></figcaption></figure>
+`;
 }

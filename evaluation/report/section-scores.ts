@@ -1,48 +1,12 @@
 import { branchSentence } from './branch-sentence.js';
-import { bytes, count, fixed, percent, shortCount, signed } from './format-number.js';
+import { bytes, count, percent, shortCount, signed } from './format-number.js';
 import { type Html, html } from './html.js';
 import type { CoverageData, PairedDifference, ReportData, ScoreTableData, SizeData } from './report-data.js';
 import { scoreNotes, scoreRows } from './score-rows.js';
+import { layerBytesBars } from './section-layer-bytes.js';
 import { shippedColumn } from './verdict.js';
 
 const BETTER = { higher: 'higher is better', lower: 'lower is better' } as const;
-
-interface Figure {
-  readonly label: string;
-  readonly value: string;
-  readonly detail: string;
-}
-
-/** The few numbers that people look for first; those that were not measured are left out. */
-export function keyFigures(data: ReportData): Html | false {
-  const figures: Figure[] = [];
-  const shipped = shippedColumn(data.scores);
-  if (shipped?.psnrDb !== undefined && shipped.psnrDb !== null) {
-    const floor = data.scores.columns.find(({ role }) => role === 'floor')?.psnrDb;
-    const detail =
-      floor === undefined || floor === null ? `n = ${shipped.samples}` : `noise floor ${fixed(floor, 1)} dB`;
-    figures.push({ label: 'Same-seed PSNR', value: `${fixed(shipped.psnrDb, 2)} dB`, detail });
-  }
-  if (data.scores.paired) {
-    const { psnrDb } = data.scores.paired;
-    const detail = `95 % interval ${signed(psnrDb.low, 2)} to ${signed(psnrDb.high, 2)}`;
-    figures.push({ label: 'Brought by finetuning', value: `${signed(psnrDb.mean, 2)} dB`, detail });
-  }
-  if (data.size) {
-    const { floatBytes, quantizedBytes } = data.size;
-    const detail = `1/${fixed(floatBytes / quantizedBytes, 1)} of the float ${bytes(floatBytes)}`;
-    figures.push({ label: 'Denoiser on disk', value: bytes(quantizedBytes), detail });
-  }
-  if (data.coverage) {
-    const detail = `and ${percent(data.coverage.parameters)} of the weights`;
-    figures.push({ label: `Multiply-adds in ${data.scheme}`, value: percent(data.coverage.macs), detail });
-  }
-  if (figures.length === 0) return false;
-  return html`<dl class="figures">${figures.map(
-    ({ label, value, detail }) => html`<div><dt>${label}</dt><dd>${value}<small>${detail}</small></dd></div>
-`,
-  )}</dl>`;
-}
 
 /** The headline table with its notes and the paired difference. */
 export function scoreSection(scores: ScoreTableData): Html | false {
@@ -71,11 +35,12 @@ function pairedNote({ psnrDb, n }: PairedDifference): string {
   return `Paired difference of same-seed PSNR, finetuned minus before: ${signed(psnrDb.mean, 2)} dB, 95 % interval ${ends}, n = ${n}.`;
 }
 
-/** Bytes and coverage, side by side. */
+/** Bytes and coverage, side by side, and the bytes of the largest layers. */
 export function sizeSection(data: ReportData): Html | false {
-  if (data.size === undefined && data.coverage === undefined) return false;
+  const bars = data.layers && layerBytesBars(data.layers);
+  if (data.size === undefined && data.coverage === undefined && bars === undefined) return false;
   return html`<h2>Size and coverage</h2>
-<div class="columns">${data.coverage && coverageTable(data.coverage, data.scheme)}${data.size && sizeTable(data.size)}</div>`;
+<div class="columns">${data.coverage && coverageTable(data.coverage, data.scheme)}${data.size && sizeTable(data.size)}</div>${bars}`;
 }
 
 function coverageTable(coverage: CoverageData, scheme: string): Html {

@@ -47,6 +47,6 @@ export function svgHeatMap(map: HeatMap): Html {
   const range =
     logs.length > 0 &&
     html`<text class="axis-label" x="${labelWidth}" y="10">faint ${map.text(Math.exp(low))} … strong ${map.text(Math.exp(high))}, logarithmic</text>`;
-  return html`<svg class="chart wide" viewBox="0 0 ${width} ${TOP + map.rows.length * ROW + FOOT}" role="img" aria-label="${map.title}">
-${range}${rows}${ticks}<text class="axis-label middle" x="${coordinate((labelWidth + width) / 2)}" y="${foot + 16}">${map.columnLabel}</text></svg>`;
+  return html`<div class="scroll"><svg class="chart wide" viewBox="0 0 ${width} ${TOP + map.rows.length * ROW + FOOT}" role="img" aria-label="${map.title}">
+${range}${rows}${ticks}<text class="axis-label middle" x="${coordinate((labelWidth + width) / 2)}" y="${foot + 16}">${map.columnLabel}</text></svg></div>`;
 }

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { renderReport } from '../../../evaluation/report/render-report.js';
-import { fullReport, PNG_URI, smallReport } from './report-fixture.js';
+import { evaluationReport, fullReport, PNG_URI, smallReport } from './report-fixture.js';
 
 const HOSTILE = `<script>alert(1)</script>"><img src=x onerror='a()'></text>&amp;${'\u0001'}`;
 
@@ -31,7 +31,11 @@ describe('renderReport', () => {
     const sources = [...page.matchAll(/\s(?:src|href|srcset|data|action|xlink:href)="([^"]*)"/g)].map(
       ([, value]) => value,
     );
-    expect(sources.sort()).toEqual([PNG_URI, 'http://127.0.0.1:8233/run?a=1&amp;b=2'].sort());
+    const links = sources.filter((value) => value !== PNG_URI && value?.startsWith('#') !== true);
+    expect(links).toEqual(['http://127.0.0.1:8233/run?a=1&amp;b=2']);
+    const ids = [...page.matchAll(/\sid="([^"]*)"/g)].map(([, id]) => id);
+    expect(new Set(ids).size).toBe(ids.length);
+    for (const [, id] of page.matchAll(/href="#([^"]*)"/g)) expect(ids).toContain(id);
     expect([...page.matchAll(/https?:\/\//g)].length).toBe(2); // the link and its text
     expect(page).toContain(`http-equiv="Content-Security-Policy" content="default-src &#39;none&#39;;`);
   });
@@ -77,6 +81,43 @@ describe('renderReport', () => {
     const page = renderReport(fullReport());
     const bars = page.slice(page.indexOf('by layer, worst first'));
     expect(bars.indexOf('conv_large')).toBeLessThan(bars.indexOf('conv_small'));
+  });
+
+  test('an evaluation says its verdict from the list of scores, and leaves out what only quantizing has', () => {
+    const page = renderReport(evaluationReport());
+    expectWellNested(page);
+    const text = textOf(page);
+    expect(text).toContain('emoji plain, evaluated');
+    expect(text).toContain('PSNR of 23.3 dB (n = 256, 95 % Student t interval 22.75 to 23.75)');
+    expect(text).toContain('closer than another seed');
+    expect(text).toContain('told from the float model’s by a permutation test (kid, p = 0.0050, n = 256)');
+    expect(text).not.toMatch(/Resolved recipe|Stages|Finetuning|undefined|NaN|\[object/);
+    expect(renderReport(evaluationReport(HOSTILE))).not.toMatch(/<script|<img/);
+  });
+
+  test('layers have their bits and bytes, in bars and in the table', () => {
+    const text = textOf(renderReport(fullReport()));
+    expect(text).toContain('147 kB → 20.7 kB · 4 × 4');
+    expect(text).toContain('All 1 layers with weights: 147 kB → 20.7 kB, 1/7.1');
+    expect(text).toContain('147 kB 20.7 kB 9.40 M 0.00200');
+  });
+
+  test('latency names kernels and threads, and says of simulated arithmetic that its time means nothing', () => {
+    const full = fullReport();
+    const text = textOf(renderReport(full));
+    expect(text).toContain('12.50 11.25 to 14.00 9 2, cpu float32 CPU kernels');
+    expect(text).toContain('Of candidate plain the low-bit arithmetic is simulated');
+    const rows = full.latency?.rows.map((row) => ({ ...row, simulated: false })) ?? [];
+    expect(textOf(renderReport({ ...full, latency: { batch: 1, rows } }))).not.toContain(
+      'arithmetic is simulated: int',
+    );
+  });
+
+  test('worst and best pictures carry their numbers', () => {
+    const text = textOf(renderReport(fullReport()));
+    expect(text).toContain('Of 64 same-seed pictures, those with the lowest and the highest PSNR');
+    expect(text).toContain('14.2 dB plain a crab');
+    expect(text).toContain('31.5 dB a moon');
   });
 
   test('any part may be absent', () => {

@@ -1,5 +1,14 @@
+import { protocolSchema } from '../../../contracts/protocol.js';
 import { recipeSchema } from '../../../contracts/recipe.js';
-import type { ReportData, ScoreColumn, ScoreRole } from '../../../evaluation/report/report-data.js';
+import type {
+  LatencyRow,
+  LayerRow,
+  ReportData,
+  SampleSheet,
+  ScoreColumn,
+  ScoreRole,
+} from '../../../evaluation/report/report-data.js';
+import { scoreList } from './score-fixture.js';
 
 /** A one-pixel PNG. */
 export const PNG_URI =
@@ -19,6 +28,42 @@ export function scoreColumn(role: ScoreRole, label: string, psnrDb: number): Sco
     frechetToReference: 1.5612,
     denoiserRelativeMse: role === 'floor' ? null : 0.0356,
   };
+}
+
+/** A sheet of one-pixel pictures with these captions. */
+function sheet(captions: readonly string[], note?: string): SampleSheet {
+  const cells = captions.map((prompt, i) => ({
+    prompt,
+    x: 12,
+    y: 32 + 108 * i,
+    width: 292,
+    height: 96,
+    ...(note === undefined ? {} : { note }),
+  }));
+  return { pngDataUri: PNG_URI, width: 320, height: 42 + 108 * captions.length, cells };
+}
+
+function latencyRow(label: string, simulated: boolean): LatencyRow {
+  const times = { medianMs: 12.5, fastestMs: 11.25, slowestMs: 14, calls: 9 };
+  return { label, ...times, kernels: 'float32 CPU kernels', device: 'cpu', threads: 2, simulated };
+}
+
+/** As many layers as a large model has, with names as exporters make them. */
+export function manyLayers(count: number): LayerRow[] {
+  return Array.from({ length: count }, (_, i) => ({
+    name: `down_blocks.${i % 4}.attentions.${i % 3}.transformer_blocks.${i}.attn1.to_out.0.projection_of_values.MatMul`,
+    role: 'linear' as const,
+    op: 'MatMul',
+    weightBits: 4,
+    activationBits: 4,
+    scheme: 'group 64 mse · timestep 16 groups signed, first token float',
+    parameters: 1_638_400 + i,
+    macs: 1.6e9 + i,
+    floatBytes: 6_553_600 + 4 * i,
+    bytes: 870_400 + i,
+    error: 0.01 + (i % 50) / 1000,
+    skipped: null,
+  }));
 }
 
 /** Every part present; `hostile` is put wherever a text can come from a user, a model or a machine. */
@@ -50,14 +95,37 @@ export function fullReport(hostile = 'plain'): ReportData {
       macs: 0.962,
       byBits: [{ bits: `w4a4 ${hostile}`, layers: 81, parameters: 3.9e6, macs: 4e8 }],
     },
-    samples: {
-      pngDataUri: PNG_URI,
-      width: 320,
-      height: 150,
-      cells: [
-        { prompt: hostile, x: 12, y: 32, width: 292, height: 96 },
-        { prompt: '', x: 12, y: 140, width: 292, height: 96 },
+    scoreList: scoreList(hostile),
+    subjects: [{ label: `reference ${hostile}`, value: hostile }],
+    protocol: {
+      settings: protocolSchema.parse({ name: hostile, extractor: hostile }),
+      digest: 'ab'.repeat(32),
+    },
+    samples: sheet([hostile, '']),
+    extremes: {
+      metric: 'PSNR',
+      unit: 'dB',
+      better: 'higher',
+      n: 64,
+      worst: sheet([hostile, 'a crab'], `14.2 dB ${hostile}`),
+      best: sheet(['a moon', hostile], '31.5 dB'),
+    },
+    trajectoryError: [
+      {
+        role: 'after',
+        label: `after ${hostile}`,
+        points: [999, 499, 49].map((timestep, i) => ({ timestep, error: 0.03 * 2 ** i })),
+      },
+    ],
+    latency: { batch: 8, rows: [latencyRow('float', false), latencyRow(`candidate ${hostile}`, true)] },
+    drift: {
+      layers: ['conv_large', hostile],
+      timesteps: [999, 49],
+      errors: [
+        [0.2, 0.4],
+        [0.05, 0.01],
       ],
+      note: `earth mover’s distance ${hostile}`,
     },
     timestepSqnr: [
       {
@@ -76,6 +144,8 @@ export function fullReport(hostile = 'plain'): ReportData {
         scheme: 'group 64 mse · dynamic 64',
         parameters: 36_864,
         macs: 9.4e6,
+        floatBytes: 147_456,
+        bytes: 20_736,
         error: 0.002,
         skipped: null,
       },
@@ -170,6 +240,23 @@ export function fullReport(hostile = 'plain'): ReportData {
       finished: hostile,
     },
   };
+}
+
+/** What an evaluation of a folder shows: a list of scores instead of columns, and no recipe. */
+export function evaluationReport(hostile = 'plain'): ReportData {
+  const {
+    pipeline,
+    compute,
+    scoreList: scores,
+    subjects,
+    protocol,
+    extremes,
+    latency,
+    drift,
+    run,
+  } = fullReport(hostile);
+  const parts = { pipeline, compute, scoreList: scores, subjects, protocol, extremes, latency, drift, run };
+  return { kind: 'evaluation', scheme: 'candidate', scores: { columns: [] }, ...parts };
 }
 
 /** Only what is required. */
