@@ -12,8 +12,8 @@ import { type Float32Tensor, float32, int64, type Tensor, tensor } from '../../.
 import { runOnnx } from '../../../models/onnx/run-onnx.js';
 import { formulaWeights, goldenArray, INCEPTION_CASE, preprocessed } from './formula-weights.js';
 
-/** Of max|pool3|, as the golden says; float32 sums of up to 2048·9 products in another order. */
-const FEATURE_TOLERANCE = 2e-4;
+/** Of max|pool3|: float32 sums of up to 2048·9 products in another order. The golden allows 2e-4; measured 7e-6. */
+const FEATURE_TOLERANCE = 3e-5;
 /** Of a map's largest value: fewer layers lie before it. */
 const MAP_TOLERANCE = 1e-4;
 /** Of the largest logit: one more product, compared in double precision. */
@@ -65,7 +65,7 @@ describe('the Inception network of FID', () => {
       const pool3 = goldenArray(`${name}.pool3.npy`).data as Float32Array;
       const features = outputs[INCEPTION_VALUES.features] as Tensor;
       expect(features.dims).toEqual([images.dims[0], 2048]);
-    expect(largestDifference(features, pool3)).toBeLessThan(FEATURE_TOLERANCE * largest(pool3));
+      expect(largestDifference(features, pool3)).toBeLessThan(FEATURE_TOLERANCE * largest(pool3));
 
       for (const [golden, value] of Object.entries(MAPS)) {
         const expected = INCEPTION_CASE.cases[name]?.[golden];

@@ -68,10 +68,11 @@ export function preprocessed(images: Tensor, size: number): Float32Tensor {
   return float32([n, channels, size, size], data);
 }
 
-/** Two source pixels and the second one's share for each output pixel. */
+/** Two source pixels and the second one's share for each output pixel; torch computes them in float32. */
 function taps(source: number, target: number): (readonly [number, number, number])[] {
+  const scale = Math.fround(source / target);
   return Array.from({ length: target }, (_, index) => {
-    const position = Math.max(0, ((index + 0.5) * source) / target - 0.5);
+    const position = Math.max(0, Math.fround(Math.fround(scale * (index + 0.5)) - 0.5));
     const first = Math.floor(position);
     return [first, Math.min(first + 1, source - 1), position - first] as const;
   });
