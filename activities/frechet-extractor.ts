@@ -16,7 +16,6 @@ const REFERENCE = 'models/zoo/emoji-reference';
 const REFERENCE_DENOISER = 'models/zoo/emoji-t2i/unet/model.onnx';
 /** Features of reference pictures that a pipeline folder brings along. */
 const OWN_REFERENCE = 'reference/features.npy';
-const BATCH = 32;
 
 /** The bundled feature extractor. */
 export class FrechetExtractor {
@@ -36,7 +35,8 @@ export class FrechetExtractor {
   async features(executor: Executor, images: Images): Promise<Float32Tensor> {
     const extractor = await executor.open(this.model);
     try {
-      return await extractFeatures({ extractor, spec: this.spec, images, batchSize: BATCH });
+      const { pool } = await extractFeatures({ extractor, spec: this.spec, images });
+      return pool;
     } finally {
       await extractor.release();
     }

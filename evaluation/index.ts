@@ -1,7 +1,16 @@
 /** Public entry point `nibbleflow/evaluation`: features, metrics, statistics and reports. */
-export { extractFeatures, type FeatureExtraction } from './features/extract-features.js';
-export { type ExtractorSpec, extractorSpecSchema, parseExtractorSpec } from './features/extractor-spec.js';
-export { type ResizeKernel, resizeImages } from './features/resize.js';
+export { extractFeatures, type FeatureExtraction, type Features } from './features/extract-features.js';
+export {
+  type Extractor,
+  type ExtractorSpec,
+  extractorLabel,
+  extractorSpecSchema,
+  parseExtractorSpec,
+} from './features/extractor-spec.js';
+export { resizeImages } from './features/resize.js';
+export { resizeToFloat } from './features/resize-float.js';
+export { type LevelKernel, RESIZE_KERNEL_NAMES, type ResizeKernel } from './features/resize-kernels.js';
+export type { ResizeMode } from './features/resize-modes.js';
 export { ErrorEnergy } from './metrics/error-energy.js';
 export {
   type FrechetDistance,

@@ -1,29 +1,87 @@
 import { z } from 'zod';
 import { NibbleflowError } from '../../contracts/errors.js';
+import type { ModelFile } from '../../models/executor.js';
+import { RESIZE_KERNEL_NAMES } from './resize-kernels.js';
 
 const outputName = z.object({ name: z.string().min(1) });
+const interval = z.tuple([z.number(), z.number()]);
+/** Of all channels, or of red, green and blue. */
+const range = z.union([interval, z.tuple([interval, interval, interval])]);
+const kernel = z.enum(RESIZE_KERNEL_NAMES);
+const triple = z.tuple([z.number(), z.number(), z.number()]);
+const mode = z.object({ resize: kernel.optional(), range: range.optional() });
+const size = z.number().int().positive();
+
+const inputSchema = z
+  .object({
+    name: z.string().min(1),
+    layout: z.literal('NCHW'),
+    /** Height and width in pixels. */
+    size: z.tuple([size, size]),
+    resize: kernel,
+    /** RGB levels 0…255 are mapped to this interval, or each channel's to its own. */
+    range: range.optional(),
+    /** Instead of `range`: (level / 255 − mean) / std of each channel. */
+    mean: triple.optional(),
+    std: triple.refine((values) => values.every((value) => value !== 0), 'no channel can have std 0').optional(),
+    /** What the modes of protocols mean for this extractor, where it is not their usual kernel and this range. */
+    modes: z.object({ clean: mode.optional(), legacy: mode.optional() }).optional(),
+    normalisation: z.string().optional(),
+  })
+  .refine(({ range: interval, mean, std }) => (interval === undefined) !== (mean === undefined && std === undefined), {
+    path: ['range'],
+    error: 'an input has either a range, or a mean and std',
+  });
+
+const layerSchema = outputName.extend({
+  /** Of the layer's squared differences, or of each channel's; default 1. */
+  weight: z.union([z.number().nonnegative(), z.array(z.number().nonnegative()).min(1)]).optional(),
+});
 
 /** `extractor.json` beside an extractor's model.onnx: what goes in and what comes out. */
 export const extractorSpecSchema = z.object({
   name: z.string().min(1),
-  input: z.object({
-    name: z.string().min(1),
-    layout: z.literal('NCHW'),
-    /** Height and width in pixels. */
-    size: z.tuple([z.number().int().positive(), z.number().int().positive()]),
-    resize: z.literal('pil-bicubic'),
-    /** RGB levels 0…255 are mapped to this interval. */
-    range: z.tuple([z.number(), z.number()]),
-    normalisation: z.literal('inside the graph'),
-  }),
+  input: inputSchema,
   outputs: z.object({
-    features: outputName.extend({ dimension: z.number().int().positive() }),
-    spatial: outputName.optional(),
-    logits: outputName.extend({ classes: z.number().int().positive() }).optional(),
+    features: outputName.extend({ dimension: size }),
+    /** A feature map [n, c, h, w] for spatial distances. */
+    spatial: outputName.extend({ dims: z.tuple([size, size, size]).optional() }).optional(),
+    logits: outputName.extend({ classes: size }).optional(),
   }),
+  /** Values [n, c, h, w] inside the graph, outputs or not, whose differences make the LPIPS-style distance. */
+  layers: z.array(layerSchema).min(1).optional(),
+  /** Pictures per run; default: by the size of the input. */
+  batch: z.number().int().min(1).max(1024).optional(),
+  provenance: z
+    .object({
+      source: z.string().optional(),
+      /** Of the file that the model was made from. */
+      sha256: z
+        .string()
+        .regex(/^[0-9a-f]{64}$/)
+        .optional(),
+      /** sha256 of model.onnx when it was made from that file: another model is not that file's. */
+      model: z
+        .string()
+        .regex(/^[0-9a-f]{64}$/)
+        .optional(),
+    })
+    .optional(),
 });
 
 export type ExtractorSpec = z.infer<typeof extractorSpecSchema>;
+
+/** An extractor that can be opened: its description, its model and the sha256 of the model's file. */
+export interface Extractor {
+  readonly spec: ExtractorSpec;
+  readonly sha256: string;
+  readonly model: Uint8Array | ModelFile;
+}
+
+/** `<name>@<first 8 hex digits of the sha256>`, as scores name an extractor. */
+export function extractorLabel({ name, sha256 }: { readonly name: string; readonly sha256: string }): string {
+  return `${name}@${sha256.slice(0, 8)}`;
+}
 
 /** Parses the JSON value of an extractor.json; throws InvalidModel naming every wrong field. */
 export function parseExtractorSpec(value: unknown, where = 'extractor.json'): ExtractorSpec {
@@ -32,4 +90,18 @@ export function parseExtractorSpec(value: unknown, where = 'extractor.json'): Ex
     throw new NibbleflowError('InvalidModel', `not a feature extractor: ${z.prettifyError(result.error)}`, { where });
   }
   return result.data;
+}
+
+/** Pictures of 299×299 that are run at once at most; smaller pictures up to MOST_PICTURES. */
+const LARGE_PICTURES = 8;
+const MOST_PICTURES = 32;
+
+/**
+ * Pictures per run of an extractor: a fact of the extractor, because another batch size may choose kernels that sum float32
+ * in another order.
+ */
+export function batchSizeOf({ batch, input }: ExtractorSpec): number {
+  if (batch !== undefined) return batch;
+  const [height, width] = input.size;
+  return Math.max(1, Math.min(MOST_PICTURES, Math.floor((LARGE_PICTURES * 299 * 299) / (height * width))));
 }
