@@ -13,8 +13,9 @@ export const ARTIFACT_KINDS = [
   'blocks', // JSON: Block[] of a planned graph
   'block-data', // safetensors: what enters and leaves a block, float16 where that can hold it
   'trained-block', // safetensors: what a block's reconstruction learned
-  'features', // safetensors
-  'images', // safetensors: uint8 NHWC
+  'features', // safetensors: what an extractor says about up to 512 pictures
+  'feature-set', // JSON: the features of a whole set, by reference (contracts/feature-set-manifest.ts)
+  'images', // safetensors: uint8 NHWC, or one tensor of bytes for each PNG
   'scores', // JSON
   'report', // HTML
   'checkpoint', // safetensors; not kept after its stage ended

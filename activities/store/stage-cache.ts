@@ -1,11 +1,19 @@
 import { createHash } from 'node:crypto';
 import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type ArtifactRef, artifactRefSchema } from '../../contracts/artifact.js';
+import type { z } from 'zod';
+import { type ArtifactKind, type ArtifactRef, artifactRefSchema } from '../../contracts/artifact.js';
 import { canonicalJson } from '../../contracts/canonical-json.js';
+import { featureSetManifestSchema } from '../../contracts/feature-set-manifest.js';
 import { pipelineManifestSchema } from '../../contracts/stages.js';
 import { atomicWrite } from './atomic-write.js';
 import type { LocalStore } from './local-store.js';
+
+/** Artifacts that name others: all of them must be there. */
+const MANIFESTS: Partial<Record<ArtifactKind, z.ZodType>> = {
+  pipeline: pipelineManifestSchema,
+  'feature-set': featureSetManifestSchema,
+};
 
 /** What decides whether a stage's result may be used again. */
 export interface StageIdentity {
@@ -52,10 +60,11 @@ export class StageCache {
 
   private async complete(ref: ArtifactRef): Promise<boolean> {
     if (!(await this.store.has(ref))) return false;
-    if (ref.kind !== 'pipeline') return true;
-    const manifest = pipelineManifestSchema.safeParse(await this.store.getJson(ref));
+    const schema = MANIFESTS[ref.kind];
+    if (schema === undefined) return true;
+    const manifest = schema.safeParse(await this.store.getJson(ref));
     if (!manifest.success) return false;
-    for (const file of manifest.data.files) if (!(await this.store.has(file.ref))) return false;
+    for (const part of refsIn(manifest.data)) if (!(await this.store.has(part))) return false;
     return true;
   }
 }
