@@ -7,6 +7,9 @@ export {
   extractorSpecSchema,
   parseExtractorSpec,
 } from './features/extractor-spec.js';
+export { canonicalOrder, type FeatureRows, type FeatureSet, rowsInMemory } from './features/feature-set.js';
+export { withLayerOutputs } from './features/layer-outputs.js';
+export type { PictureSource } from './features/picture-source.js';
 export { resizeImages } from './features/resize.js';
 export { resizeToFloat } from './features/resize-float.js';
 export { type LevelKernel, RESIZE_KERNEL_NAMES, type ResizeKernel } from './features/resize-kernels.js';
@@ -20,6 +23,8 @@ export {
 export { frechetLabel, frechetName } from './metrics/frechet-name.js';
 export type { Images } from './metrics/image-pairs.js';
 export { latentSqnrDb, SQNR_CAP_DB, sqnrDbOf } from './metrics/latent-sqnr.js';
+export { type LayerPair, type LpipsOptions, lpipsName, lpipsOfImages, lpipsOfLayers } from './metrics/lpips.js';
+export { inCanonicalOrder, type PairedImageScores, pairedImageScores } from './metrics/paired-image-scores.js';
 export { mseOfImages, PSNR_CAP_DB, psnrOfImages } from './metrics/psnr.js';
 export { relativeMse, relativeMseOf } from './metrics/relative-mse.js';
 export { type SsimName, ssimOfImages } from './metrics/ssim.js';
