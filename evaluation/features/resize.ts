@@ -8,7 +8,8 @@ import type { Taps } from './resize-taps.js';
  * normalised, times 2²² rounded to integers; each pass is (Σ weight·value + 2²¹) >> 22, clamped to 0…255, so the first pass
  * is rounded to 8 bits before the second.
  */
-const PRECISION_BITS = 22;
+const ONE = 2 ** 22;
+const HALF = ONE / 2;
 
 /** Resizes uint8 NHWC pictures to [n, height, width, c] as Pillow 13 does. Equal sizes are returned as they are. */
 export function resizeImages(images: Images, height: number, width: number, kernel: LevelKernel): Images {
@@ -26,19 +27,19 @@ function resizeAxis(images: Images, axis: 1 | 2, target: number, kernel: LevelKe
   const outer = axis === 1 ? n : n * height;
   const inner = axis === 1 ? width * channels : channels;
   const result = new Uint8Array(outer * target * inner);
-  for (const [position, taps] of integerTaps(source, target, kernel).entries()) {
+  const levels = new Uint8ClampedArray(result.buffer);
+  for (const [position, { first, weights }] of integerTaps(source, target, kernel).entries()) {
     for (let block = 0; block < outer; block += 1) {
+      const from = (block * source + first) * inner;
+      const to = (block * target + position) * inner;
       for (let lane = 0; lane < inner; lane += 1) {
-        let sum = 2 ** (PRECISION_BITS - 1);
-        let index = (block * source + taps.first) * inner + lane;
-        for (const weight of taps.weights) {
-          sum += weight * (images.data[index] as number);
+        let sum = HALF;
+        let index = from + lane;
+        for (let tap = 0; tap < weights.length; tap += 1) {
+          sum += (weights[tap] as number) * (images.data[index] as number);
           index += inner;
         }
-        result[(block * target + position) * inner + lane] = Math.min(
-          255,
-          Math.max(0, Math.floor(sum / 2 ** PRECISION_BITS)),
-        );
+        levels[to + lane] = Math.floor(sum / ONE);
       }
     }
   }
@@ -52,6 +53,6 @@ function integerTaps(source: number, target: number, kernel: LevelKernel): Taps[
 
 /** weight · 2²² rounded half away from zero. */
 function fixedPoint(weight: number): number {
-  const scaled = weight * 2 ** PRECISION_BITS;
+  const scaled = weight * ONE;
   return Math.trunc(scaled < 0 ? scaled - 0.5 : scaled + 0.5);
 }

@@ -7,7 +7,11 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { EngineExecutor } from '../../../activities/engine/engine-executor.js';
 import { extractFeatureSet } from '../../../activities/features/extract-feature-set.js';
 import { featureSetOf, mergeFeatureSets, openFeatureSet } from '../../../activities/features/stored-feature-set.js';
+import { openImageFolder } from '../../../activities/images/image-folder.js';
 import { picturesInMemory } from '../../../activities/images/pictures-in-memory.js';
+import { storePictures } from '../../../activities/images/store-pictures.js';
+import { openStoredPictures } from '../../../activities/images/stored-pictures.js';
+import { writePngFolder } from '../../../activities/images/write-png-folder.js';
 import { digestOfFile, LocalStore } from '../../../activities/store/local-store.js';
 import { StageCache } from '../../../activities/store/stage-cache.js';
 import { extractFeatures } from '../../../evaluation/features/extract-features.js';
@@ -118,6 +122,33 @@ describe('extractFeatureSet', () => {
     expect(second.ref).toEqual(first.ref);
     await expectSame(first.set, second.set);
     await expectSame(first.set, await openFeatureSet(store, first.ref));
+  });
+
+  test('gives the same set for pictures in memory, packed, as PNG artifacts and as a folder of PNG files', async () => {
+    const images = pictures(20);
+    const memory = await extract(picturesInMemory(images));
+    for (const format of ['packed', 'png'] as const) {
+      const parts = [sliceRows(images, 12, 20), sliceRows(images, 0, 12)];
+      const refs = [];
+      for (const part of parts) refs.push(await storePictures(store, part, format));
+      const stored = await extract(await openStoredPictures(store, refs));
+      expect([stored.ref, stored.extracted]).toEqual([memory.ref, 0]);
+    }
+    await writePngFolder(picturesInMemory(images), join(folder, 'pictures'));
+    const fromFolder = await extract(await openImageFolder(join(folder, 'pictures')));
+    expect([fromFolder.ref, fromFolder.extracted]).toEqual([memory.ref, 0]);
+    // and what is decoded of them makes the same features: in a store that knows none of them
+    const elsewhere = await LocalStore.open(join(folder, 'other'));
+    const source = await openImageFolder(join(folder, 'pictures'));
+    const again = await extractFeatureSet({
+      images: source,
+      extractor,
+      resize: 'extractor',
+      executor,
+      store: elsewhere,
+      context: quiet,
+    });
+    expect([again.ref, again.extracted]).toEqual([memory.ref, 20]);
   });
 
   test('goes on where it was killed, with the same bits', async () => {

@@ -94,6 +94,20 @@ describe('extractFeatures', () => {
     }
   });
 
+  test('does not depend on the number of threads, so workers of any size agree', async () => {
+    const one = await extractFeatures({ extractor, spec, images });
+    for (const threads of [2, 3]) {
+      const other = await EngineExecutor.start({ device: 'cpu', threads });
+      const opened = await other.open({ path: fileURLToPath(new URL('model.onnx', EXTRACTOR)) });
+      const features = await extractFeatures({ extractor: opened, spec, images });
+      for (const output of ['pool', 'logits', 'spatial'] as const) {
+        expect(sameBits(features[output]?.data, one[output]?.data)).toBe(true);
+      }
+      await opened.release();
+      await other.close();
+    }
+  });
+
   test('takes pictures of different sizes, each resized by the kernel of the mode', async () => {
     const large = resizeImages(images, 48, 64, 'pil-bicubic');
     const mixed = await pool([sliceRows(images, 0, 2), sliceRows(large, 2, 4)]);
