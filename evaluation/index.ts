@@ -9,7 +9,7 @@ export {
 } from './features/extractor-spec.js';
 export { canonicalOrder, type FeatureRows, type FeatureSet, rowsInMemory } from './features/feature-set.js';
 export { withLayerOutputs } from './features/layer-outputs.js';
-export type { PictureSource } from './features/picture-source.js';
+export { type PictureSource, selectedPictures } from './features/picture-source.js';
 export { resizeImages } from './features/resize.js';
 export { resizeToFloat } from './features/resize-float.js';
 export { type LevelKernel, RESIZE_KERNEL_NAMES, type ResizeKernel } from './features/resize-kernels.js';

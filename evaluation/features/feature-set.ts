@@ -52,9 +52,12 @@ export function reorderedRows(rows: FeatureRows, order: Uint32Array): FeatureRow
     d: rows.d,
     read: async (first, end) => {
       const result = new Float32Array((end - first) * rows.d);
-      for (let i = first; i < end; i += 1) {
+      for (let i = first; i < end; ) {
         const source = order[i] as number;
-        result.set(await rows.read(source, source + 1), (i - first) * rows.d);
+        let run = 1;
+        while (i + run < end && order[i + run] === source + run) run += 1;
+        result.set(await rows.read(source, source + run), (i - first) * rows.d);
+        i += run;
       }
       return result;
     },

@@ -17,3 +17,19 @@ export interface PictureSource {
   /** The pictures at these places, each [1, h, w, 3]. */
   read(indices: readonly number[]): Promise<readonly Images[]>;
 }
+
+/** Some pictures of a source, in another order or several times: picture i of the result is picture `indices[i]`. */
+export function selectedPictures(source: PictureSource, indices: readonly number[]): PictureSource {
+  const at = (index: number): number => {
+    const place = indices[index];
+    if (place === undefined || source.keys[place] === undefined) throw new RangeError(`no picture ${index}`);
+    return place;
+  };
+  return {
+    ...source,
+    n: indices.length,
+    keys: indices.map((_, index) => source.keys[at(index)] as string),
+    nameOf: (index) => source.nameOf(at(index)),
+    read: (wanted) => source.read(wanted.map(at)),
+  };
+}
