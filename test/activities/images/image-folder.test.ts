@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -5,6 +6,7 @@ import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { openImageFolder } from '../../../activities/images/image-folder.js';
 import { exitCodeFor, NibbleflowError } from '../../../contracts/errors.js';
+import { goldenJson, goldenPath } from '../../evaluation/golden.js';
 import { encodePng, pngChunk } from './png-encoder.js';
 
 const SIZE = { width: 8, height: 6 };
@@ -115,6 +117,26 @@ describe('openImageFolder reads', () => {
     expect(dims).toEqual([1, 6, 8, 3]);
     expect(sameBytes(pixels, NOISE)).toBe(true);
     expect(notes.join()).toContain('ask to be rotated');
+  });
+
+  test('what Pillow reads, level by level: JPEG of all kinds, palettes, greys, tagged and rotated files', async () => {
+    const { files } = goldenJson<{ files: Record<string, { height: number; width: number; sha256_of_rgb: string }> }>(
+      'metrics/decoding/expected.json',
+    );
+    const folder = await openImageFolder(goldenPath('metrics/decoding'));
+    expect(folder.paths).toEqual(Object.keys(files).sort());
+    expect(folder.n).toBeGreaterThan(20);
+    const images = await folder.read([...folder.paths.keys()]);
+    for (const [i, path] of folder.paths.entries()) {
+      const { height, width, sha256_of_rgb: expected } = files[path] as NonNullable<(typeof files)[string]>;
+      expect([path, images[i]?.dims]).toEqual([path, [1, height, width, 3]]);
+      expect([
+        path,
+        createHash('sha256')
+          .update(images[i]?.data ?? '')
+          .digest('hex'),
+      ]).toEqual([path, expected]);
+    }
   });
 
   test('greys of 8 bits and of one bit as RGB, with a note', async () => {
