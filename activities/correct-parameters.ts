@@ -33,7 +33,7 @@ export function createCorrectParameters(deps: ActivityDeps): Activities['correct
       deps,
       {
         stage: 'correct',
-        version: 3,
+        version: 4,
         input: correctParametersInputSchema,
         key: ({ recipe, ...input }) => ({
           ...input,

@@ -29,7 +29,7 @@ export function createFinetuneParameters(deps: ActivityDeps): Activities['finetu
       deps,
       {
         stage: 'finetune',
-        version: 3,
+        version: 4,
         input: finetuneParametersInputSchema,
         key: ({ recipe, ...input }) => ({
           ...input,

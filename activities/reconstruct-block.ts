@@ -21,7 +21,7 @@ export function createReconstructBlock(deps: ActivityDeps): Activities['reconstr
       deps,
       {
         stage: 'reconstruct',
-        version: 1,
+        version: 2,
         input: reconstructBlockInputSchema,
         key: ({ recipe, ...input }) => {
           const { enabled: _, wave: _wave, samples: _samples, ...settings } = recipe.reconstruction;

@@ -33,13 +33,14 @@ export const INPUT_FORMS = {
 
 export type InputFormName = keyof typeof INPUT_FORMS;
 
-/** Samples times positions from which the flipped form is the faster one when C = M: below, flipping the weight costs more. */
+/** Samples times positions from which the flipped form is the faster one when C ≥ M: below, flipping the weight costs more. */
 const LARGE_IMAGE = 1024;
 
 /**
  * The faster form, as measured on onnxruntime's CPU provider (one AVX-512 core, batch 8, 12 to 256 channels, 8 × 8 and
- * 16 × 16, and 320 channels at 32 × 32), but for a few shapes that docs/numerics.md names: flipped where C > M, and for C = M on
- * large images. With a constant weight onnxruntime runs the flipped form in its blocked layout, 0.5 to 0.6 of either.
+ * 16 × 16, and 320 channels at 32 × 32), but for the shape that docs/numerics.md names: flipped for kernels of one element, where
+ * there is nothing to flip, and where C ≥ M on large images. With a constant weight onnxruntime runs the flipped form in its
+ * blocked layout, 0.5 to 0.6 of either.
  */
 export function chooseInputForm(
   g: Value,
@@ -51,7 +52,8 @@ export function chooseInputForm(
   if (!INPUT_FORMS.flipped.applies(geometry)) return 'transposed';
   const [channels, outputs] = [dims[1] ?? 1, w.dims[0] ?? 1];
   const large = elementCount(g.dims) / outputs >= LARGE_IMAGE;
-  return constant || channels > outputs || (channels === outputs && large) ? 'flipped' : 'transposed';
+  const pointwise = geometry.kernel.every((size) => size === 1);
+  return constant || pointwise || (channels >= outputs && large) ? 'flipped' : 'transposed';
 }
 
 function transposed(e: Expressions, g: Value, w: Value, dims: readonly number[], geometry: ConvolutionGeometry): Value {

@@ -188,6 +188,9 @@ describe('forms of convolution gradients', () => {
     expect(choose([8, 128, 8, 8], [128, 64, 3, 3], [8, 64, 8, 8])).toBe('transposed');
     expect(choose([8, 128, 8, 8], [128, 64, 3, 3], [8, 64, 8, 8], true)).toBe('flipped');
     expect(choose([8, 128, 8, 8], [128, 128, 3, 3], [8, 128, 8, 8])).toBe('transposed');
+    expect(choose([8, 128, 8, 8], [128, 256, 3, 3], [8, 256, 8, 8])).toBe('transposed');
+    const pointwise = { ...geometry, kernel: [1, 1], pads: [0, 0, 0, 0] };
+    expect(choose([8, 128, 8, 8], [128, 64, 1, 1], [8, 64, 8, 8], false, pointwise)).toBe('flipped');
     expect(choose([8, 128, 16, 16], [128, 128, 3, 3], [8, 128, 16, 16])).toBe('flipped');
     expect(choose([8, 12, 8, 8], [12, 64, 3, 3], [8, 64, 16, 16], true, { ...geometry, strides: [2, 2] })).toBe(
       'transposed',
