@@ -63,7 +63,14 @@ async function asUnusable<T>(work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {
-    const reason = (error as Error).message.replaceAll('\n', ' ').trim();
+    // libjpeg says the same of every scan
+    const reasons = new Set(
+      (error as Error).message
+        .split('\n')
+        .map((line) => line.trim())
+        .filter((line) => line !== ''),
+    );
+    const reason = [...reasons].join(', ');
     throw new UnusablePicture(`is damaged or not a picture (${reason})`);
   }
 }

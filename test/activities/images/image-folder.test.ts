@@ -222,12 +222,14 @@ describe('openImageFolder refuses, naming the file', () => {
     expect(await refusalOf(file)).toMatch(/bad\.png is damaged or not a picture/);
   });
 
-  test('a JPEG that ends early', async () => {
+  test('a JPEG that ends early or has bytes that do not belong there', async () => {
     const large = Buffer.from(Array.from({ length: 64 * 64 * 3 }, (_, i) => (i * 7919) % 251));
     const jpeg = await sharp(large, { raw: { width: 64, height: 64, channels: 3 } })
       .jpeg()
       .toBuffer();
     expect(await refusalOf(jpeg.subarray(0, jpeg.length * 0.6), 'bad.jpg')).toMatch(/bad\.jpg is damaged/);
+    const stray = Buffer.concat([jpeg.subarray(0, 20), Buffer.alloc(3), jpeg.subarray(20)]);
+    expect((await refusalOf(stray, 'bad.jpg')).match(/extraneous bytes/g)).toHaveLength(1);
   });
 
   test('decompression bombs, from their header', async () => {
