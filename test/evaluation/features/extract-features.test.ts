@@ -238,6 +238,26 @@ describe('inputTransform', () => {
 });
 
 describe('parseExtractorSpec', () => {
+  test('reads files of before there were layers, sizes of maps and modes', () => {
+    const first = {
+      name: 'old',
+      input: {
+        name: 'images',
+        layout: 'NCHW',
+        size: [32, 32],
+        resize: 'pil-bicubic',
+        range: [0, 1],
+        normalisation: 'inside the graph',
+      },
+      outputs: {
+        features: { name: 'features', dimension: 128 },
+        spatial: { name: 'spatial' },
+        logits: { name: 'logits', classes: 10 },
+      },
+    };
+    expect(parseExtractorSpec(first)).toEqual(first);
+  });
+
   test('names every wrong field', () => {
     const broken = { name: 'x', input: { ...spec.input, resize: 'cubic', size: [32] }, outputs: {} };
     expect(() => parseExtractorSpec(broken)).toThrow(/resize[\s\S]*features|features[\s\S]*resize/);
