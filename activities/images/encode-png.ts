@@ -6,6 +6,6 @@ export async function encodePng(picture: Images): Promise<Uint8Array> {
   const { n, height, width, channels } = imageSize(picture);
   if (n !== 1 || channels !== 3) throw new RangeError(`one RGB picture makes a PNG, got [${picture.dims}]`);
   return sharp(picture.data, { raw: { width, height, channels: 3 } })
-    .png({ compressionLevel: 6, palette: false })
+    .png({ compressionLevel: 9, adaptiveFiltering: true, palette: false })
     .toBuffer();
 }

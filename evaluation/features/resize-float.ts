@@ -75,15 +75,14 @@ function alongWidth({ height, width, data }: Plane, taps: readonly Taps[]): Plan
 
 function alongHeight({ width, data }: Plane, taps: readonly Taps[]): Plane {
   const result = new Float32Array(taps.length * width);
-  for (let row = 0; row < taps.length; row += 1) {
-    const { first, weights } = taps[row] as Taps;
-    for (let column = 0; column < width; column += 1) {
-      let sum = 0;
-      for (let tap = 0; tap < weights.length; tap += 1) {
-        sum += (weights[tap] as number) * (data[(first + tap) * width + column] as number);
-      }
-      result[row * width + column] = sum;
+  const sums = new Float64Array(width);
+  for (const [row, { first, weights }] of taps.entries()) {
+    sums.fill(0);
+    for (const [tap, weight] of weights.entries()) {
+      const from = (first + tap) * width;
+      for (let i = 0; i < width; i += 1) sums[i] = (sums[i] as number) + weight * (data[from + i] as number);
     }
+    result.set(sums, row * width);
   }
   return { height: taps.length, width, data: result };
 }
