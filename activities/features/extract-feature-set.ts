@@ -25,6 +25,8 @@ export interface ExtractionContext {
   progress(update: ProgressUpdate): void;
   /** Lets heartbeats, cancellation and other work run. */
   breathe(): Promise<void>;
+  /** Batches are divided by this after running out of memory; default 1. Features of other batch sizes are kept apart. */
+  readonly microBatchDivisor?: number;
 }
 
 export interface FeatureSetExtraction {
@@ -123,7 +125,7 @@ class ChunkExtraction {
     const { images, extractor, resize, executor, context } = this.options;
     this.runnable ??= await executor.open(extractor.model);
     const parts = new Map<string, Float32Tensor[]>();
-    const batch = batchSizeOf(extractor.spec);
+    const batch = this.batch();
     for (let start = 0; start < keys.length; start += batch) {
       const indices = keys.slice(start, start + batch).map((key) => this.places.get(key) as number);
       const features = await extractFeatures({
@@ -151,11 +153,16 @@ class ChunkExtraction {
       extractor: extractor.sha256,
       input: { name: input.name, size: input.size, ...inputTransform(extractor.spec, resize) },
       outputs,
-      batch: batchSizeOf(extractor.spec),
+      batch: this.batch(),
       device: executor.device,
       threads: executor instanceof EngineExecutor ? executor.threads : null,
       facts: machineFacts(),
     };
+  }
+
+  private batch(): number {
+    const { extractor, context } = this.options;
+    return Math.max(1, Math.floor(batchSizeOf(extractor.spec) / (context.microBatchDivisor ?? 1)));
   }
 
   private report(pictures: number): void {
