@@ -36,7 +36,7 @@ export function createEvaluatePipeline(deps: ActivityDeps): Activities['evaluate
       deps,
       {
         stage: 'evaluate',
-        version: 1,
+        version: 2,
         input: evaluatePipelineInputSchema,
         key: ({ recipe, ...input }) => ({
           ...input,

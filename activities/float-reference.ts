@@ -17,7 +17,7 @@ import type { StageContext } from './stage-frame.js';
 import { StageCache, stageKey } from './store/stage-cache.js';
 
 /** Raise it when the float side of an evaluation gives other numbers. */
-const VERSION = 1;
+const VERSION = 2;
 
 /** Pictures whose whole trajectories are kept: enough for the error per timestep, bounded in memory. */
 const COMPARED_TRAJECTORIES = 256;
