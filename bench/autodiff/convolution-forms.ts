@@ -62,7 +62,7 @@ type Dims = Readonly<Record<'x' | 'w' | 'g', readonly number[]>>;
 function contestants(dims: Dims, geometry: ConvolutionGeometry): Contestant[] {
   const value = (name: keyof Dims): Value => ({ name, type: 'float32', dims: dims[name] });
   const chosen: ReadonlySet<string> = new Set([
-    chooseInputForm(value('g'), value('w'), dims.x, geometry, false),
+    chooseInputForm(value('w'), dims.x, geometry, false),
     chooseWeightForm(value('x'), value('g'), geometry),
   ]);
   const title = (kind: string, name: string) => `${kind} ${name}${chosen.has(name) ? '*' : ''}`;

@@ -33,17 +33,12 @@ export const INPUT_FORMS = {
 
 export type InputFormName = keyof typeof INPUT_FORMS;
 
-/** Samples times positions from which the flipped form is the faster one when C ≥ M: below, flipping the weight costs more. */
-const LARGE_IMAGE = 1024;
-
 /**
  * The faster form, as measured on onnxruntime's CPU provider (one AVX-512 core, batch 8, 12 to 256 channels, 8 × 8 and
- * 16 × 16, and 320 channels at 32 × 32), but for the shape that docs/numerics.md names: flipped for kernels of one element, where
- * there is nothing to flip, and where C ≥ M on large images. With a constant weight onnxruntime runs the flipped form in its
- * blocked layout, 0.5 to 0.6 of either.
+ * 16 × 16, and 320 channels at 32 × 32): flipped where C ≥ M, and for kernels of one element, where there is nothing to flip. With
+ * a constant weight onnxruntime runs the flipped form in its blocked layout, 0.5 to 0.6 of either.
  */
 export function chooseInputForm(
-  g: Value,
   w: Value,
   dims: readonly number[],
   geometry: ConvolutionGeometry,
@@ -51,9 +46,8 @@ export function chooseInputForm(
 ): InputFormName {
   if (!INPUT_FORMS.flipped.applies(geometry)) return 'transposed';
   const [channels, outputs] = [dims[1] ?? 1, w.dims[0] ?? 1];
-  const large = elementCount(g.dims) / outputs >= LARGE_IMAGE;
   const pointwise = geometry.kernel.every((size) => size === 1);
-  return constant || pointwise || (channels >= outputs && large) ? 'flipped' : 'transposed';
+  return constant || pointwise || channels >= outputs ? 'flipped' : 'transposed';
 }
 
 function transposed(e: Expressions, g: Value, w: Value, dims: readonly number[], geometry: ConvolutionGeometry): Value {
@@ -71,6 +65,16 @@ function flipped(e: Expressions, g: Value, w: Value, dims: readonly number[], ge
   const axes = geometry.kernel.map((_, axis) => axis + 2);
   const reach = reachOf(geometry);
   const pads = geometry.pads.map((pad, index) => (reach[index % reach.length] ?? 0) - pad);
-  const turned = e.reverse(e.transpose(w, [1, 0, ...axes]), axes);
+  const turned = turnedAround(e, e.transpose(w, [1, 0, ...axes]), geometry.kernel);
   return e.emit('Conv', [g, turned], dims, { attributes: attributesOf({ ...geometry, pads }) });
+}
+
+/** The kernel's elements in reverse order, by a permutation matrix: a Slice with negative steps and a Gather take longer. */
+function turnedAround(e: Expressions, w: Value, kernel: readonly number[]): Value {
+  const count = elementCount(kernel);
+  if (count === 1) return w;
+  const ones = Array.from({ length: count }, (_, row) => Array.from({ length: count }, (_, at) => row + at));
+  const matrix = ones.flat().map((sum) => (sum === count - 1 ? 1 : 0));
+  const permutation = e.numbers(`turn:${count}`, [count, count], matrix, w.type);
+  return e.reshape(e.matMul(e.reshape(w, [elementCount(w.dims) / count, count]), permutation), w.dims);
 }

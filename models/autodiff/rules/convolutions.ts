@@ -17,7 +17,7 @@ function convolution(c: RuleContext): Contributions {
   const geometry = convolutionGeometry(c.node, w.dims.slice(2), x, c.output());
   const g = c.gradient();
   const constant = c.constantOf(w.name) !== undefined;
-  const toX = () => INPUT_FORMS[chooseInputForm(g, w, x.dims, geometry, constant)].write(e, g, w, x.dims, geometry);
+  const toX = () => INPUT_FORMS[chooseInputForm(w, x.dims, geometry, constant)].write(e, g, w, x.dims, geometry);
   return [
     c.wants(0) ? toX() : undefined,
     c.wants(1) ? weightGradient(e, x, g, geometry) : undefined,

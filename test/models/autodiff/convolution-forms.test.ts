@@ -182,18 +182,14 @@ describe('forms of convolution gradients', () => {
   it('flips the weight where fewer rows are gathered, where the weight is constant, and only where it can', () => {
     const value = (dims: readonly number[]): Value => ({ name: 'v', type: 'float32', dims });
     const geometry = geometryOf({ title: '', x: [], w: [1, 1, 3, 3], pads: [1, 1, 1, 1] });
-    const choose = (g: number[], w: number[], x: number[], constant = false, of = geometry) =>
-      chooseInputForm(value(g), value(w), x, of, constant);
-    expect(choose([8, 64, 16, 16], [64, 192, 3, 3], [8, 192, 16, 16])).toBe('flipped');
-    expect(choose([8, 128, 8, 8], [128, 64, 3, 3], [8, 64, 8, 8])).toBe('transposed');
-    expect(choose([8, 128, 8, 8], [128, 64, 3, 3], [8, 64, 8, 8], true)).toBe('flipped');
-    expect(choose([8, 128, 8, 8], [128, 128, 3, 3], [8, 128, 8, 8])).toBe('transposed');
-    expect(choose([8, 128, 8, 8], [128, 256, 3, 3], [8, 256, 8, 8])).toBe('transposed');
+    const choose = (w: number[], x: number[], constant = false, of = geometry) =>
+      chooseInputForm(value(w), x, of, constant);
+    expect(choose([64, 192, 3, 3], [8, 192, 16, 16])).toBe('flipped');
+    expect(choose([128, 64, 3, 3], [8, 64, 8, 8])).toBe('transposed');
+    expect(choose([128, 64, 3, 3], [8, 64, 8, 8], true)).toBe('flipped');
+    expect(choose([128, 128, 3, 3], [8, 128, 8, 8])).toBe('flipped');
     const pointwise = { ...geometry, kernel: [1, 1], pads: [0, 0, 0, 0] };
-    expect(choose([8, 128, 8, 8], [128, 64, 1, 1], [8, 64, 8, 8], false, pointwise)).toBe('flipped');
-    expect(choose([8, 128, 16, 16], [128, 128, 3, 3], [8, 128, 16, 16])).toBe('flipped');
-    expect(choose([8, 12, 8, 8], [12, 64, 3, 3], [8, 64, 16, 16], true, { ...geometry, strides: [2, 2] })).toBe(
-      'transposed',
-    );
+    expect(choose([128, 64, 1, 1], [8, 64, 8, 8], false, pointwise)).toBe('flipped');
+    expect(choose([12, 64, 3, 3], [8, 64, 16, 16], true, { ...geometry, strides: [2, 2] })).toBe('transposed');
   });
 });
