@@ -1,0 +1,91 @@
+import { closeSync, openSync, readSync } from 'node:fs';
+import { copyFile, readFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { NibbleflowError } from '../contracts/errors.js';
+import type { ExtractorSpec } from '../evaluation/features/extractor-spec.js';
+import { checkModel } from '../models/onnx/check-model.js';
+import type { ExternalReader } from '../models/onnx/external-data.js';
+import type { Graph } from '../models/onnx/graph.js';
+import { modelChunks, readModel } from '../models/onnx/model-proto.js';
+import { type FoundExtractor, findExtractor, MODEL_FILE, SPEC_FILE } from './extractor-folder.js';
+import { checkExtractorName } from './extractor-name.js';
+import { probeExtractor } from './probe-extractor.js';
+import { atomicWrite } from './store/atomic-write.js';
+import { digestOfFile } from './store/local-store.js';
+import { replaceFolder } from './store/replace-folder.js';
+
+export interface OnnxImport {
+  /** Holds extractor.json and model.onnx. */
+  readonly folder: string;
+  readonly extractorsDir: string;
+  /** Default: as extractor.json says. */
+  readonly name?: string;
+  readonly say?: (line: string) => void;
+}
+
+/**
+ * Keeps any ONNX feature model with an extractor.json as an extractor, after running it on one picture. External data become
+ * part of the model. The extractors' folder is as before when anything fails.
+ * @throws NibbleflowError InvalidModel, InvalidInput
+ */
+export async function importOnnxExtractor(options: OnnxImport): Promise<FoundExtractor> {
+  const { folder, extractorsDir, say = () => undefined } = options;
+  const found = await findExtractor(resolve(folder), extractorsDir);
+  const name = options.name ?? found.spec.name;
+  checkExtractorName(name);
+  say(`Checking ${found.modelPath}`);
+  const { graph, hasExternalData } = await readWithData(found);
+  checkModel(graph, found.modelPath);
+  checkLayers(found.spec, graph, found.modelPath);
+  await replaceFolder(join(extractorsDir, name), async (fresh) => {
+    const modelPath = join(fresh, MODEL_FILE);
+    if (hasExternalData) await atomicWrite(modelPath, modelChunks(graph));
+    else await copyFile(found.modelPath, modelPath);
+    const provenance = { ...found.spec.provenance, model: await digestOfFile(modelPath) };
+    const spec: ExtractorSpec = { ...found.spec, name, provenance };
+    await atomicWrite(join(fresh, SPEC_FILE), [new TextEncoder().encode(`${JSON.stringify(spec, null, 2)}\n`)]);
+    say('Running it on one picture');
+    await probeExtractor(spec, modelPath);
+  });
+  return await findExtractor(name, extractorsDir);
+}
+
+async function readWithData({
+  folder,
+  modelPath,
+}: FoundExtractor): Promise<{ graph: Graph; hasExternalData: boolean }> {
+  let hasExternalData = false;
+  const external: ExternalReader = (location, offset, length) => {
+    hasExternalData = true;
+    return readRange(join(folder, ...location.split('/')), offset, length);
+  };
+  const graph = readModel(await readFile(modelPath), { where: modelPath, external });
+  return { graph, hasExternalData };
+}
+
+/** Fewer bytes when the file ends before; whoever asked says so. */
+function readRange(path: string, offset: number, length: number): Uint8Array {
+  const file = openSync(path, 'r');
+  try {
+    const bytes = new Uint8Array(length);
+    let done = 0;
+    while (done < length) {
+      const count = readSync(file, bytes, done, length - done, offset + done);
+      if (count === 0) break;
+      done += count;
+    }
+    return bytes.subarray(0, done);
+  } finally {
+    closeSync(file);
+  }
+}
+
+/** Layers of the LPIPS-style distance are values inside the graph, which no run needs to name. */
+function checkLayers({ layers = [] }: ExtractorSpec, graph: Graph, where: string): void {
+  const absent = layers.filter(({ name }) => !graph.hasValue(name)).map(({ name }) => name);
+  if (absent.length === 0) return;
+  throw new NibbleflowError('InvalidModel', `the model has no values called ${absent.join(', ')}`, {
+    where,
+    fix: 'extractor.json names values of model.onnx as its layers.',
+  });
+}
