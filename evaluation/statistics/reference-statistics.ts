@@ -1,6 +1,7 @@
 import { NibbleflowError } from '../../contracts/errors.js';
 import type { Matrix } from '../../models/linalg/matrix.js';
 import { elementCount, type Tensor } from '../../models/tensors/tensor.js';
+import { extractorLabel } from '../features/extractor-spec.js';
 import type { FeatureSet } from '../features/feature-set.js';
 
 /**
@@ -127,7 +128,7 @@ export function refuseOtherOrigin(
     if (extractor.sha256 !== wanted.extractor.sha256) {
       throw new NibbleflowError(
         'InvalidInput',
-        `the statistics are of another extractor: ${extractorId(extractor)}, asked for is ${extractorId(wanted.extractor)}`,
+        `the statistics are of another extractor: ${extractorLabel(extractor)}, asked for is ${extractorLabel(wanted.extractor)}`,
         { where, fix: `Make them again with \`nibbleflow stats --extractor ${wanted.extractor.name}\`.` },
       );
     }
@@ -145,15 +146,10 @@ export function refuseOtherOrigin(
   if (pool.mean.length !== wanted.dimension) {
     throw new NibbleflowError(
       'InvalidInput',
-      `the statistics have ${pool.mean.length} features, ${extractorId(wanted.extractor)} makes ${wanted.dimension}`,
+      `the statistics have ${pool.mean.length} features, ${extractorLabel(wanted.extractor)} makes ${wanted.dimension}`,
       { where, fix: 'Choose the extractor that made them with --extractor.' },
     );
   }
-}
-
-/** `<name>@<first 8 digits of the sha256>`. */
-export function extractorId({ name, sha256 }: FeatureOrigin['extractor']): string {
-  return `${name}@${sha256.slice(0, 8)}`;
 }
 
 function invalid(what: string, where?: string): NibbleflowError {

@@ -1,0 +1,76 @@
+import { createHash } from 'node:crypto';
+import { accessSync, constants, statSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
+import { packageVersion } from '../activities/package-file.js';
+import { checkStatisticsExtension, writeStatisticsFile } from '../activities/statistics-file.js';
+import { type ExitCode, NibbleflowError } from '../contracts/errors.js';
+import type { FeatureSet } from '../evaluation/features/feature-set.js';
+import { gaussianOfRows } from '../evaluation/statistics/gaussian-of-rows.js';
+import type { StatsOptions } from './commands/stats.js';
+import { say } from './console-output.js';
+import { breatheUntil, checkPictureWork, featuresOf, openPictures, withEngine } from './measure-pictures.js';
+import { untilInterrupted } from './until-interrupted.js';
+
+/** A covariance needs two. */
+const FEWEST_PICTURES = 2;
+
+/** `nibbleflow stats`: everything is checked before any work, and the file is written whole or not at all. */
+export function writeStats(folder: string, out: string, options: StatsOptions): Promise<ExitCode> {
+  return untilInterrupted(async (signal) => {
+    const path = checkOutFile(out, options.features === true);
+    const work = await checkPictureWork(options, signal);
+    const images = await openPictures(resolve(folder), FEWEST_PICTURES, signal);
+    await withEngine(work, async (executor) => {
+      const features = await featuresOf(images, executor, work);
+      const { pool, spatial } = features;
+      const gaussian = (rows: FeatureSet['pool']) => gaussianOfRows(rows, breatheUntil(signal));
+      await writeStatisticsFile(path, {
+        n: images.n,
+        pool: await gaussian(pool),
+        spatial: spatial === undefined ? null : await gaussian(spatial),
+        provenance: {
+          extractor: features.extractor,
+          resize: work.resize,
+          pictures: digestOfKeys(features.keys),
+          protocol: null,
+          nibbleflow: packageVersion(),
+        },
+        rows: options.features === true ? features : null,
+        notes: images.notes,
+      });
+    });
+    for (const note of images.notes) say(`note: ${note}`);
+    say(`wrote ${path}: ${images.n} pictures`);
+    return 0;
+  });
+}
+
+function digestOfKeys(keys: readonly string[]): string {
+  return createHash('sha256').update(keys.join('\n')).digest('hex');
+}
+
+/** The absolute path of the file to write. Throws InvalidInput or OutputNotWritable. */
+function checkOutFile(out: string, features: boolean): string {
+  const path = resolve(out);
+  if (checkStatisticsExtension(path) === '.npz' && features) {
+    throw new NibbleflowError('InvalidInput', 'an .npz has no place for features', {
+      where: '--features',
+      fix: 'Name the file .safetensors.',
+    });
+  }
+  if (statSync(path, { throwIfNoEntry: false })?.isDirectory()) throw notWritable(path, 'it is a folder');
+  const folder = dirname(path);
+  try {
+    accessSync(folder, constants.W_OK | constants.X_OK);
+  } catch (error) {
+    throw notWritable(path, `${folder} does not exist or may not be written`, error);
+  }
+  return path;
+}
+
+function notWritable(path: string, why: string, cause?: unknown): NibbleflowError {
+  return new NibbleflowError('OutputNotWritable', `the statistics file cannot be written: ${why}`, {
+    where: path,
+    cause,
+  });
+}
