@@ -7,10 +7,12 @@ import { attachCommand } from './commands/attach.js';
 import { cancelCommand } from './commands/cancel.js';
 import { demoCommand } from './commands/demo.js';
 import { downCommand } from './commands/down.js';
+import { extractorCommand } from './commands/extractor.js';
 import { planCommand } from './commands/plan.js';
 import { quantizeCommand } from './commands/quantize.js';
 import { runsCommand } from './commands/runs.js';
 import { schemaCommand } from './commands/schema.js';
+import { statsCommand } from './commands/stats.js';
 import { statusCommand } from './commands/status.js';
 import { upCommand } from './commands/up.js';
 import { explainFailure } from './console-output.js';
@@ -21,6 +23,8 @@ const COMMANDS: readonly ((run: CommandAction) => Command)[] = [
   quantizeCommand,
   demoCommand,
   planCommand,
+  statsCommand,
+  extractorCommand,
   statusCommand,
   attachCommand,
   cancelCommand,

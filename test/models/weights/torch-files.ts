@@ -74,3 +74,16 @@ export function torchArchive(
 }
 
 export const floats = (...values: readonly number[]): Uint8Array => new Uint8Array(Float32Array.from(values).buffer);
+
+/** A state dict of contiguous float32 tensors as torch ≥ 1.6 writes it. */
+export function stateDictFile(
+  tensors: ReadonlyMap<string, { readonly dims: readonly number[]; readonly data: Float32Array }>,
+): Uint8Array {
+  const storages: Record<string, Uint8Array> = {};
+  const pairs = [...tensors].map(([name, { dims, data }], index) => {
+    storages[index] = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+    const strides = dims.map((_, axis) => dims.slice(axis + 1).reduce((product, dim) => product * dim, 1));
+    return [name, tensorCall({ dims, strides, key: String(index), length: data.length })] as const;
+  });
+  return torchArchive(pickle(dict(...pairs)), storages);
+}
