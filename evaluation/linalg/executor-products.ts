@@ -2,7 +2,7 @@ import type { Executor, Feeds, Resident, Runnable } from '../../models/executor.
 import { type Matrix, zeroMatrix } from '../../models/linalg/matrix.js';
 import { attribute, Graph, node } from '../../models/onnx/graph.js';
 import { writeModel } from '../../models/onnx/model-proto.js';
-import { tensor } from '../../models/tensors/tensor.js';
+import { type Tensor, tensor } from '../../models/tensors/tensor.js';
 import type { MatrixProducts } from './matrix-products.js';
 
 /**
@@ -68,10 +68,24 @@ async function product(executor: Executor, gemm: Runnable, a: Matrix, b: Matrix)
   const result = zeroMatrix(a.rows, b.rows);
   for (const columns of ranges(a.cols, OPERAND_ELEMENTS)) {
     const slice = { executor, gemm, result, columns };
-    if (a.data === b.data && a.rows === b.rows) await addSymmetricSlice(slice, a);
+    if (isSmall(a, columns) && isSmall(b, columns)) await addSmall(slice, a, b);
+    else if (a.data === b.data && a.rows === b.rows) await addSymmetricSlice(slice, a);
     else await addSlice(slice, a, b);
   }
   return result;
+}
+
+/** Whether one tile holds an operand, and a smaller one for the symmetric way would win nothing. */
+function isSmall({ rows }: Matrix, columns: Range): boolean {
+  return rows <= Math.min(SYMMETRIC_ROWS, tileRows(columns));
+}
+
+/** Both operands in one message. */
+async function addSmall(slice: Slice, a: Matrix, b: Matrix): Promise<void> {
+  const { columns } = slice;
+  const whole = ({ rows }: Matrix): Range => [0, rows];
+  const [left, right] = [a, b].map((of) => operand(of, whole(of), columns)) as [Tensor, Tensor];
+  await addTile(slice, { a: left, b: right }, whole(a), whole(b));
 }
 
 /** The right operand stays in the executor while tiles of the left one come and go. */
@@ -123,11 +137,12 @@ function tileRows([first, end]: Range): number {
 
 async function uploadTiles({ executor, columns }: Slice, matrix: Matrix, rows: readonly Range[]): Promise<Resident[]> {
   const residents: Resident[] = [];
-  for (const [first, end] of rows) {
-    const dims = [end - first, columns[1] - columns[0]];
-    residents.push(await executor.upload(tensor('float64', dims, tileData(matrix, [first, end], columns))));
-  }
+  for (const range of rows) residents.push(await executor.upload(operand(matrix, range, columns)));
   return residents;
+}
+
+function operand(matrix: Matrix, rows: Range, columns: Range): Tensor {
+  return tensor('float64', [rows[1] - rows[0], columns[1] - columns[0]], tileData(matrix, rows, columns));
 }
 
 /** Whole rows are a view; parts of rows are copied. */
