@@ -49,6 +49,14 @@ export class GaussianMoments {
     this.join(n, mean, scatter);
   }
 
+  /** Adds n rows whose mean [d] and scatter Σ(x−m)(x−m)ᵀ [d, d] are known. */
+  addScatter(n: number, mean: Float64Array, scatter: Float64Array): void {
+    if (mean.length !== this.dimension || scatter.length !== this.dimension ** 2) {
+      throw new RangeError(`a mean of ${this.dimension} features and their scatter are wanted, got ${mean.length}`);
+    }
+    if (n > 0) this.join(n, mean, scatter);
+  }
+
   /** Adds everything another accumulator saw; the other is left as it is. */
   merge(other: GaussianMoments): void {
     if (other.dimension !== this.dimension) {
