@@ -1,5 +1,5 @@
 import { permutation } from '../../models/tensors/random.js';
-import { permutationTest } from '../statistics/permutation-test.js';
+import { type PermutationTest, permutationTest } from '../statistics/permutation-test.js';
 import { quantile } from '../statistics/quantile.js';
 import { studentTQuantile } from '../statistics/student-t.js';
 import { type KernelSubsets, KernelSums } from './kernel-sums.js';
@@ -78,8 +78,30 @@ export function kernelSubsets(seed: number, count: number, size: number, n: numb
   return { fake: draw(n, 0), real: draw(m, 1) };
 }
 
+/** Rows of the permutation test, ascending, and of each fake one the place of its partner among the real ones. */
+interface TestedRows {
+  readonly fake: Uint32Array;
+  readonly real: Uint32Array;
+  readonly partners?: Uint32Array;
+}
+
+function testedRows(n: number, m: number, { settings, partners }: MetricContext): TestedRows {
+  const { seed, kidSubsets, permutations } = settings;
+  const draw = (rows: number, side: number): Uint32Array =>
+    permutation(seed, 2 * kidSubsets + side, rows)
+      .slice(0, permutations === 0 ? 0 : TESTED_ROWS)
+      .sort();
+  const fake = draw(n, 0);
+  if (partners === undefined) return { fake, real: draw(m, 1) };
+  const theirs = Uint32Array.from(fake, (row) => partners[row] as number);
+  const real = Uint32Array.from(theirs).sort();
+  const place = new Map(Array.from(real, (row, index) => [row, index]));
+  return { fake, real, partners: theirs.map((row) => place.get(row) as number) };
+}
+
 class KidConsumer implements PairConsumer {
   private readonly subsets: KernelSubsets;
+  private readonly tested: TestedRows;
   private readonly sums: KernelSums;
   private readonly size: number;
 
@@ -87,14 +109,13 @@ class KidConsumer implements PairConsumer {
     private readonly geometry: PairGeometry,
     private readonly context: MetricContext,
   ) {
-    const { seed, kidSubsets, kidSubsetSize, permutations } = context.settings;
+    const { seed, kidSubsets, kidSubsetSize } = context.settings;
     const n = geometry.fake.n;
     const m = geometry.real.n;
     this.size = Math.min(kidSubsetSize, n, m);
     this.subsets = kernelSubsets(seed, kidSubsets, this.size, n, m);
-    const tested = (rows: number, stream: number): Uint32Array =>
-      permutation(seed, 2 * kidSubsets + stream, rows).slice(0, permutations === 0 ? 0 : TESTED_ROWS);
-    this.sums = new KernelSums(geometry, this.subsets, { fake: tested(n, 0), real: tested(m, 1) });
+    this.tested = testedRows(n, m, context);
+    this.sums = new KernelSums(geometry, this.subsets, this.tested);
   }
 
   add(tile: PairTile): void {
@@ -104,11 +125,7 @@ class KidConsumer implements PairConsumer {
   async finish(): Promise<readonly MetricValue[]> {
     const { full, fullError, subsets } = kernelDistance(this.sums, this.subsets);
     const { fake, real } = this.geometry;
-    const { settings, products } = this.context;
-    const { seed, permutations } = settings;
-    const tested = Math.min(TESTED_ROWS, fake.n);
-    const test =
-      permutations === 0 ? null : await permutationTest(this.sums.sampled, tested, { seed, permutations, products });
+    const test = await this.permutationTest();
     const half =
       fullError === null ? null : fullError * studentTQuantile((1 + LEVEL) / 2, Math.min(fake.n, real.n) - 1);
     const common = { better: 'lower', unit: UNIT } as const;
@@ -124,6 +141,14 @@ class KidConsumer implements PairConsumer {
         notes: ['unbiased over all pairs of rows; around 0 it may be negative'],
       },
     ];
+  }
+
+  private async permutationTest(): Promise<PermutationTest | null> {
+    const { settings, products } = this.context;
+    const { fake, partners } = this.tested;
+    if (settings.permutations === 0) return null;
+    const options = { seed: settings.seed, permutations: settings.permutations, products };
+    return permutationTest(this.sums.sampled, fake.length, partners === undefined ? options : { ...options, partners });
   }
 
   /** Subsets that hold a whole side hardly differ: their spread says nothing. */
@@ -150,6 +175,7 @@ class KidConsumer implements PairConsumer {
 /** Rows of the table; tests give subsets of their own through `KernelSums`. */
 export const kernelInceptionDistance = pairwiseMetric({
   id: 'kid',
+  values: ['kid', 'kid-full'],
   minimum: 2,
   consumer: (geometry, context) => new KidConsumer(geometry, context),
 });

@@ -9,6 +9,8 @@ export type FeatureOutput = 'pool' | 'logits' | 'spatial';
 export interface MetricContext {
   readonly products: MatrixProducts;
   readonly settings: MetricSettings;
+  /** Of each fake row the real row made of the same seed (`partnerRows`), for permutation tests; undefined for other sets. */
+  readonly partners?: Uint32Array;
   /** Lets heartbeats and cancellation run; called at least every second of synchronous work. */
   breathe(): Promise<void>;
 }
@@ -36,5 +38,9 @@ export interface SetMetric {
   readonly sides: 1 | 2;
   /** Rows that it needs on each side at least. */
   readonly minimum: number;
+  /** Names of its values when they are not just its id: what is reported as missing when it cannot be computed. */
+  readonly values?: readonly string[];
+  /** Why these numbers of rows do not do under these settings; null when they do. */
+  obstacle?(fake: number, real: number, settings: MetricSettings): string | null;
   compute(fake: FeatureRows, real: FeatureRows, context: MetricContext): Promise<readonly MetricValue[]>;
 }
