@@ -50,10 +50,11 @@ export async function importInception(options: InceptionImport): Promise<FoundEx
     await replaceFolder(join(extractorsDir, name), async (fresh) => {
       const modelPath = join(fresh, MODEL_FILE);
       await atomicWrite(modelPath, modelChunks(graph));
-      const spec = inceptionSpec(name, basename(file), { weights: sha256, model: await digestOfFile(modelPath) });
+      const model = await digestOfFile(modelPath);
+      const spec = inceptionSpec(name, basename(file), { weights: sha256, model });
       await atomicWrite(join(fresh, SPEC_FILE), [new TextEncoder().encode(`${JSON.stringify(spec, null, 2)}\n`)]);
       say('Running it on one picture');
-      await probeExtractor(spec, modelPath);
+      await probeExtractor({ spec, folder: fresh, sha256: model });
     });
     return await findExtractor(name, extractorsDir);
   } finally {

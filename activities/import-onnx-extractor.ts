@@ -1,6 +1,6 @@
 import { closeSync, openSync, readSync } from 'node:fs';
-import { copyFile, readFile } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { copyFile, mkdir, readFile } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
 import { NibbleflowError } from '../contracts/errors.js';
 import type { ExtractorSpec } from '../evaluation/features/extractor-spec.js';
 import { checkModel } from '../models/onnx/check-model.js';
@@ -9,6 +9,7 @@ import type { Graph } from '../models/onnx/graph.js';
 import { modelChunks, readModel } from '../models/onnx/model-proto.js';
 import { type FoundExtractor, findExtractor, MODEL_FILE, SPEC_FILE } from './extractor-folder.js';
 import { checkExtractorName } from './extractor-name.js';
+import { tokenizerPaths } from './features/clip-embeddings.js';
 import { probeExtractor } from './probe-extractor.js';
 import { atomicWrite } from './store/atomic-write.js';
 import { digestOfFile } from './store/local-store.js';
@@ -24,8 +25,8 @@ export interface OnnxImport {
 }
 
 /**
- * Keeps any ONNX feature model with an extractor.json as an extractor, after running it on one picture. External data become
- * part of the model. The extractors' folder is as before when anything fails.
+ * Keeps any ONNX feature model with an extractor.json as an extractor, after running it on one picture; a text encoder and its
+ * tokenizer go with it. External data become part of the models. The extractors' folder is as before when anything fails.
  * @throws NibbleflowError InvalidModel, InvalidInput
  */
 export async function importOnnxExtractor(options: OnnxImport): Promise<FoundExtractor> {
@@ -33,34 +34,46 @@ export async function importOnnxExtractor(options: OnnxImport): Promise<FoundExt
   const found = await findExtractor(resolve(folder), extractorsDir);
   const name = options.name ?? found.spec.name;
   checkExtractorName(name);
-  say(`Checking ${found.modelPath}`);
-  const { graph, hasExternalData } = await readWithData(found);
-  checkModel(graph, found.modelPath);
-  checkLayers(found.spec, graph, found.modelPath);
+  const { text } = found.spec;
   await replaceFolder(join(extractorsDir, name), async (fresh) => {
-    const modelPath = join(fresh, MODEL_FILE);
-    if (hasExternalData) await atomicWrite(modelPath, modelChunks(graph));
-    else await copyFile(found.modelPath, modelPath);
-    const provenance = { ...found.spec.provenance, model: await digestOfFile(modelPath) };
-    const spec: ExtractorSpec = { ...found.spec, name, provenance };
+    say(`Checking ${found.modelPath}`);
+    checkLayers(found.spec, await copyModel(found.folder, fresh, MODEL_FILE), found.modelPath);
+    if (text !== undefined) {
+      say(`Checking ${join(found.folder, text.model)}`);
+      await copyModel(found.folder, fresh, text.model);
+      for (const path of tokenizerPaths(found.folder, text)) await copyInto(found.folder, fresh, path);
+    }
+    const sha256 = await digestOfFile(join(fresh, MODEL_FILE));
+    const spec: ExtractorSpec = { ...found.spec, name, provenance: { ...found.spec.provenance, model: sha256 } };
     await atomicWrite(join(fresh, SPEC_FILE), [new TextEncoder().encode(`${JSON.stringify(spec, null, 2)}\n`)]);
     say('Running it on one picture');
-    await probeExtractor(spec, modelPath);
+    await probeExtractor({ spec, folder: fresh, sha256 });
   });
   return await findExtractor(name, extractorsDir);
 }
 
-async function readWithData({
-  folder,
-  modelPath,
-}: FoundExtractor): Promise<{ graph: Graph; hasExternalData: boolean }> {
+/** Copies a model after checking it, with its external data inside; returns what it computes. */
+async function copyModel(folder: string, fresh: string, path: string): Promise<Graph> {
+  const source = join(folder, ...path.split('/'));
   let hasExternalData = false;
   const external: ExternalReader = (location, offset, length) => {
     hasExternalData = true;
-    return readRange(join(folder, ...location.split('/')), offset, length);
+    return readRange(join(dirname(source), ...location.split('/')), offset, length);
   };
-  const graph = readModel(await readFile(modelPath), { where: modelPath, external });
-  return { graph, hasExternalData };
+  const bytes = await readFile(source).catch((cause: NodeJS.ErrnoException) => {
+    throw new NibbleflowError('InvalidModel', `the model cannot be read: ${cause.code}`, { where: source, cause });
+  });
+  const graph = readModel(bytes, { where: source, external });
+  checkModel(graph, source);
+  if (hasExternalData) await atomicWrite(join(fresh, ...path.split('/')), modelChunks(graph));
+  else await copyInto(folder, fresh, path);
+  return graph;
+}
+
+async function copyInto(folder: string, fresh: string, path: string): Promise<void> {
+  const target = join(fresh, ...path.split('/'));
+  await mkdir(dirname(target), { recursive: true });
+  await copyFile(join(folder, ...path.split('/')), target);
 }
 
 /** Fewer bytes when the file ends before; whoever asked says so. */

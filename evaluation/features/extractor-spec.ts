@@ -38,6 +38,31 @@ const layerSchema = outputName.extend({
   weight: z.union([z.number().nonnegative(), z.array(z.number().nonnegative()).min(1)]).optional(),
 });
 
+/** Inside the extractor's folder: plain names with `/` between them. */
+const innerPath = z
+  .string()
+  .regex(/^(?!\.{1,2}(\/|$))[\w.-]+(\/(?!\.{1,2}(\/|$))[\w.-]+)*$/, 'a path inside the folder');
+
+/** The text encoder of a pair (CLIP): its embeddings live in the space of the picture's features. */
+const textSchema = z.object({
+  model: innerPath.default('text_model.onnx'),
+  /** Folder with tokenizer_config.json, and tokenizer.json or vocab.json and merges.txt. */
+  tokenizer: innerPath.default('tokenizer'),
+  /** Tokens of a prompt, special tokens and padding included. */
+  maxLength: z.number().int().min(2).max(4096).default(77),
+  input: z
+    .object({
+      ids: z.string().min(1).default('input_ids'),
+      attentionMask: z.string().min(1).nullable().default(null),
+      type: z.enum(['int64', 'int32']).default('int64'),
+    })
+    .prefault({}),
+  /** [n, dimension of the picture's features]. */
+  output: outputName.prefault({ name: 'text_embeds' }),
+});
+
+export type TextEncoderSpec = z.infer<typeof textSchema>;
+
 /** `extractor.json` beside an extractor's model.onnx: what goes in and what comes out. */
 export const extractorSpecSchema = z.object({
   name: z.string().min(1),
@@ -50,6 +75,7 @@ export const extractorSpecSchema = z.object({
   }),
   /** Values [n, c, h, w] inside the graph, outputs or not, whose differences make the LPIPS-style distance. */
   layers: z.array(layerSchema).min(1).optional(),
+  text: textSchema.optional(),
   /** Pictures per run; default: by the size of the input. */
   batch: z.number().int().min(1).max(1024).optional(),
   provenance: z

@@ -43,7 +43,7 @@ export async function encodePrompts(
 
 /** Ids, and the mask where the encoder reads one, of a batch of prompts: [prompts, maxLength]. */
 export function promptFeeds(
-  component: TextEncoder,
+  component: Pick<TextEncoder, 'inputs' | 'idsType'>,
   tokenizer: PromptTokenizer,
   prompts: readonly string[],
 ): Record<string, Tensor> {

@@ -1,6 +1,7 @@
 import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { EngineExecutor } from '../../activities/engine/engine-executor.js';
 import { type FoundExtractor, findExtractor, listExtractors } from '../../activities/extractor-folder.js';
@@ -10,7 +11,10 @@ import { packageFile } from '../../activities/package-file.js';
 import { NibbleflowError } from '../../contracts/errors.js';
 import { extractFeatures } from '../../evaluation/features/extract-features.js';
 import type { Images } from '../../evaluation/metrics/image-pairs.js';
-import type { Tensor } from '../../models/tensors/tensor.js';
+import { Graph, initializerFromTensor, node } from '../../models/onnx/graph.js';
+import { writeModel } from '../../models/onnx/model-proto.js';
+import { ModelProtoSchema, StringStringEntryProtoSchema, TensorProto_DataLocation } from '../../models/onnx/onnx_pb.js';
+import { float32, type Tensor } from '../../models/tensors/tensor.js';
 import { formulaWeights, goldenArray } from '../evaluation/features/inception/formula-weights.js';
 import { stateDictFile } from '../models/weights/torch-files.js';
 
@@ -128,6 +132,29 @@ describe('weights of the Inception network', () => {
   });
 });
 
+/** Mean colours times [3, 2] weights, which lie in weights.bin behind four bytes. */
+function modelWithExternalData(): Uint8Array {
+  const graph = new Graph();
+  graph.inputs = [{ name: 'images', type: 'float32', shape: ['n', 3, 4, 4] }];
+  graph.addInitializer(initializerFromTensor('weights', float32([3, 2], new Float32Array(6))));
+  graph.nodes = [
+    node('GlobalAveragePool', ['images'], ['pooled'], { name: 'pool' }),
+    node('Flatten', ['pooled'], ['flat'], { name: 'flatten' }),
+    node('MatMul', ['flat', 'weights'], ['features'], { name: 'product' }),
+  ];
+  graph.outputs = [{ name: 'features', type: 'float32', shape: ['n', 2] }];
+  const model = fromBinary(ModelProtoSchema, writeModel(graph));
+  const weights = model.graph?.initializer[0];
+  if (weights === undefined) throw new RangeError('a model without weights');
+  weights.rawData = new Uint8Array(0);
+  weights.dataLocation = TensorProto_DataLocation.EXTERNAL;
+  weights.externalData = [
+    create(StringStringEntryProtoSchema, { key: 'location', value: 'weights.bin' }),
+    create(StringStringEntryProtoSchema, { key: 'offset', value: '4' }),
+  ];
+  return toBinary(ModelProtoSchema, model);
+}
+
 /** What the tests change of an extractor.json. */
 interface LooseSpec {
   name: string;
@@ -184,6 +211,27 @@ describe('ONNX feature models', () => {
   ])('are refused when their description says %s', async (what, change, message) => {
     const source = await folderWith(`bad-${what.replaceAll(' ', '-')}`, change);
     expect(await refused(importOnnxExtractor({ folder: source, extractorsDir: extractors }))).toMatch(message);
+    expect(await readdir(extractors)).toEqual([]);
+  });
+
+  it('that keep their data in other files are imported with the data inside, and refused without them', async () => {
+    const source = join(folder, 'external');
+    await mkdir(source);
+    await writeFile(join(source, 'model.onnx'), modelWithExternalData());
+    await writeFile(join(source, 'weights.bin'), new Uint8Array(Float32Array.of(9, 1, 2, 3, 4, 5, 6).buffer));
+    const spec = {
+      name: 'external',
+      input: { name: 'images', layout: 'NCHW', size: [4, 4], resize: 'pil-bicubic', range: [0, 1] },
+      outputs: { features: { name: 'features', dimension: 2 } },
+    };
+    await writeFile(join(source, 'extractor.json'), JSON.stringify(spec));
+    const found = await importOnnxExtractor({ folder: source, extractorsDir: extractors });
+    expect((await readdir(found.folder)).sort()).toEqual(['extractor.json', 'model.onnx']);
+    const white: Images = { type: 'uint8', dims: [1, 4, 4, 3], data: new Uint8Array(48).fill(255) };
+    expect([...(await features(found, white))]).toEqual([1 + 3 + 5, 2 + 4 + 6]);
+    await rm(found.folder, { recursive: true });
+    await writeFile(join(source, 'weights.bin'), new Uint8Array(27));
+    expect(await refused(importOnnxExtractor({ folder: source, extractorsDir: extractors }))).toMatch(/too short/);
     expect(await readdir(extractors)).toEqual([]);
   });
 
