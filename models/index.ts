@@ -1,4 +1,7 @@
 /** Public entry point `nibbleflow/models`: tensors, ONNX graphs, autodiff, pipelines, samplers. */
+export { type ByteSource, sourceOfBytes } from './archives/byte-source.js';
+export { readZipEntry } from './archives/read-zip-entry.js';
+export { readZipDirectory, type ZipEntry } from './archives/zip-directory.js';
 export { type AdamParameter, appendAdam } from './autodiff/adam.js';
 export { buildBackward, unsupportedOperators } from './autodiff/build-backward.js';
 export { makeTrainable } from './autodiff/trainable-inputs.js';
@@ -26,3 +29,4 @@ export { npyFromTensor, tensorFromNpy } from './tensors/npy.js';
 export { gaussianRows, gaussianTensor, permutation, uniforms } from './tensors/random.js';
 export { readSafetensors, writeSafetensors } from './tensors/safetensors.js';
 export { type ElementType, type Float32Tensor, float32, int64, type Tensor, tensor } from './tensors/tensor.js';
+export { readTorchWeights } from './weights/read-torch-weights.js';

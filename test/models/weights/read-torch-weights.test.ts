@@ -197,6 +197,29 @@ describe('files that are no weights', () => {
     expect(await refusal(torchArchive(pickle(text('lol'), doubling)))).toMatch(/holds a tuple instead of tensors/);
   });
 
+  it('of random opcodes are read or refused, too', { timeout: 60_000 }, async () => {
+    const code = fc.constantFrom(
+      ...'(02N\x88\x89]}).auqhtReb\x85\x86\x87\x94\x93Q'.split('').map((one) => one.charCodeAt(0)),
+    );
+    const piece = fc.oneof(
+      { weight: 6, arbitrary: code.map((one) => [one]) },
+      fc.nat(5).map((index) => [0x68, index]),
+      fc.nat(5).map((index) => [0x71, index]),
+      fc.constantFrom('storage', 'w', '0', 'cpu').map(text),
+      fc.nat(9).map(integer),
+      fc.constantFrom('FloatStorage', 'LongStorage').map((name) => global('torch', name)),
+      fc.constantFrom('_rebuild_tensor_v2', '_rebuild_parameter').map((name) => global('torch._utils', name)),
+      fc.constant(tensorCall({ dims: [2, 3], strides: [1, 2], length: 6 })),
+    );
+    await fc.assert(
+      fc.asyncProperty(fc.array(piece, { maxLength: 40 }), async (pieces) => {
+        const outcome = await read(torchArchive(single(pieces.flat()), { 0: SIX })).catch((error: unknown) => error);
+        expect(outcome instanceof Map || outcome instanceof NibbleflowError).toBe(true);
+      }),
+      { seed: 3, numRuns: 3000 },
+    );
+  });
+
   it.each([
     ['zip', honest],
     ['legacy', legacy],
