@@ -19,6 +19,13 @@ export const STAGES = [
   'convert',
   'evaluate',
   'report',
+  // of the evaluation of a folder
+  'import-reference',
+  'pictures',
+  'features',
+  'compare',
+  'latency',
+  'score',
 ] as const;
 export type Stage = (typeof STAGES)[number];
 
