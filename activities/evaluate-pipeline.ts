@@ -196,7 +196,9 @@ class Evaluation {
       ...source,
       context,
       executor,
-      recipe: this.input.recipe,
+      sampling: this.input.recipe.sampling,
+      first: 0,
+      end: this.input.recipe.evaluation.samples,
       collector: (first, end) =>
         new DifferenceCollector(sliceRows(states, Math.min(first, compared), Math.min(end, compared))),
     });

@@ -27,33 +27,37 @@ export interface EvaluationSampling {
   readonly pipeline: Pipeline;
   /** The opened denoiser of `pipeline`. */
   readonly denoiser: Runnable;
+  /** Of pictures first … end − 1. */
   readonly conditions: Conditions;
-  readonly recipe: Pick<Recipe, 'sampling' | 'evaluation'>;
+  readonly sampling: Pick<Recipe['sampling'], 'steps' | 'guidance'>;
   readonly seed: number;
+  readonly first: number;
+  readonly end: number;
   /** Names the checkpoints, and the work for people. */
   readonly name: string;
   readonly collector: (first: number, end: number) => Collector;
 }
 
 /**
- * Samples every evaluation picture in checkpointed batches.
- * @returns by name: `latents` and `images` of all pictures, and the parts that the collectors made, one per batch
+ * Samples pictures in checkpointed batches.
+ * @returns by name: `latents` and `images` of the pictures, and the parts that the collectors made, one per batch
  */
 export async function sampleEvaluation(
   options: EvaluationSampling,
 ): Promise<{ parts: Map<string, Tensor[]>; checkpoints: BatchCheckpoints }> {
-  const { context, pipeline, executor, recipe } = options;
+  const { context, pipeline, executor } = options;
   const size = Math.max(1, Math.floor(EVALUATION_BATCH / context.microBatchDivisor));
   const checkpoints = new BatchCheckpoints(context, options.name, size);
   const vaeDecoder =
     pipeline.vaeDecoder === null ? null : await openComponent(executor, pipeline.files, pipeline.vaeDecoder);
   const parts = new Map<string, Tensor[]>();
-  for (let first = 0; first < recipe.evaluation.samples; first += size) {
-    const end = Math.min(recipe.evaluation.samples, first + size);
-    let made = await checkpoints.load(first / size);
+  for (let first = options.first; first < options.end; first += size) {
+    const end = Math.min(options.end, first + size);
+    const batch = (first - options.first) / size;
+    let made = await checkpoints.load(batch);
     if (made === undefined) {
       made = await sampleBatch(options, vaeDecoder, first, end);
-      await checkpoints.save(first / size, made);
+      await checkpoints.save(batch, made);
     }
     for (const [name, value] of made) parts.set(name, [...(parts.get(name) ?? []), value]);
     report(options, end);
@@ -73,8 +77,8 @@ async function sampleBatch(
   first: number,
   end: number,
 ): Promise<Map<string, Tensor>> {
-  const { context, pipeline, denoiser, conditions, recipe, seed } = options;
-  const sampler = createSampler(pipeline.schedulerConfig, recipe.sampling.steps);
+  const { context, pipeline, denoiser, conditions, sampling, seed } = options;
+  const sampler = createSampler(pipeline.schedulerConfig, sampling.steps);
   const collector = options.collector(first, end);
   let steps = 0;
   const { latents, images } = await samplePictures({
@@ -82,10 +86,13 @@ async function sampleBatch(
     vaeDecoder,
     pipeline,
     sampler,
-    guidance: recipe.sampling.guidance,
+    guidance: sampling.guidance,
     latents: startNoise(pipeline, seed, first, end),
     noiseSeeds: stepNoiseSeeds(seed, first, end),
-    conditioning: conditions.conditioning === null ? null : sliceRows(conditions.conditioning, first, end),
+    conditioning:
+      conditions.conditioning === null
+        ? null
+        : sliceRows(conditions.conditioning, first - options.first, end - options.first),
     negative: conditions.negative,
     onStep: async (step) => {
       collector.add(step);
@@ -97,6 +104,6 @@ async function sampleBatch(
   return new Map<string, Tensor>([...collector.tensors(), ['latents', latents], ['images', images]]);
 }
 
-function report({ context, recipe, name }: EvaluationSampling, done: number): void {
-  context.progress({ done, total: recipe.evaluation.samples, unit: 'pictures', note: name });
+function report({ context, name, first, end }: EvaluationSampling, done: number): void {
+  context.progress({ done: done - first, total: end - first, unit: 'pictures', note: name });
 }

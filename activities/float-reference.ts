@@ -102,7 +102,10 @@ async function sampleFloat(
   const { parts, checkpoints } = await sampleEvaluation({
     ...options,
     denoiser,
+    sampling: recipe.sampling,
     seed: recipe.evaluation.seed,
+    first: 0,
+    end: recipe.evaluation.samples,
     name: 'float pictures',
     collector: (first, end) => {
       const own = triples.filter(({ image }) => image >= first && image < end);

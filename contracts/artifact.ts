@@ -15,8 +15,10 @@ export const ARTIFACT_KINDS = [
   'trained-block', // safetensors: what a block's reconstruction learned
   'features', // safetensors: what an extractor says about up to 512 pictures
   'feature-set', // JSON: the features of a whole set, by reference (contracts/feature-set-manifest.ts)
+  'trajectories', // safetensors: latents along float trajectories, or how far others are from them
   'images', // safetensors: uint8 NHWC, or one tensor of bytes for each PNG
   'scores', // JSON
+  'comparison', // JSON: denoiser against denoiser
   'report', // HTML
   'checkpoint', // safetensors; not kept after its stage ended
 ] as const;
