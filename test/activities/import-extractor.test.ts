@@ -235,6 +235,14 @@ describe('ONNX feature models', () => {
     expect(await readdir(extractors)).toEqual([]);
   });
 
+  it('end with where they cannot be kept', async () => {
+    const place = join(folder, 'a-file');
+    await writeFile(place, '');
+    const source = await folderWith('unkept', () => undefined);
+    const message = await refused(importOnnxExtractor({ folder: source, extractorsDir: join(place, 'extractors') }));
+    expect(message).toMatch(/cannot write: (ENOTDIR|EEXIST)/);
+  });
+
   it('are refused when they are none', async () => {
     const source = await folderWith('no-model', () => undefined);
     await writeFile(join(source, 'model.onnx'), 'PK this is no model');

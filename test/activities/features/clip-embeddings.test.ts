@@ -5,14 +5,20 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { EngineExecutor } from '../../../activities/engine/engine-executor.js';
 import { type FoundExtractor, findExtractor } from '../../../activities/extractor-folder.js';
 import { clipEmbeddings, openTextEncoder } from '../../../activities/features/clip-embeddings.js';
+import { promptScore } from '../../../activities/features/prompt-score.js';
+import { picturesInMemory } from '../../../activities/images/pictures-in-memory.js';
 import { importOnnxExtractor } from '../../../activities/import-onnx-extractor.js';
 import { packageFile } from '../../../activities/package-file.js';
+import { LocalStore } from '../../../activities/store/local-store.js';
 import { NibbleflowError } from '../../../contracts/errors.js';
+import { type Score, scoreSchema } from '../../../contracts/score.js';
+import { clipScores } from '../../../evaluation/metrics/clip-score.js';
 import type { Images } from '../../../evaluation/metrics/image-pairs.js';
 import { attribute, Graph, initializerFromTensor, node } from '../../../models/onnx/graph.js';
 import { writeModel } from '../../../models/onnx/model-proto.js';
 import { createTokenizer } from '../../../models/pipelines/tokenize.js';
-import { type Float32Tensor, float32, sliceRows } from '../../../models/tensors/tensor.js';
+import { permutation } from '../../../models/tensors/random.js';
+import { concatRows, type Float32Tensor, float32, sliceRows } from '../../../models/tensors/tensor.js';
 
 /**
  * A CLIP of two tiny encoders with planted weights: a picture's embedding is its mean colour, a prompt's embedding is the sum of
@@ -114,12 +120,6 @@ function colouredPictures(): Images {
   return { type: 'uint8', dims: [3, 8, 8, 3], data };
 }
 
-function cosine(a: Float32Tensor, b: Float32Tensor): number {
-  const dot = (x: Float32Tensor, y: Float32Tensor): number =>
-    x.data.reduce((sum, value, index) => sum + value * (y.data[index] as number), 0);
-  return dot(a, b) / Math.sqrt(dot(a, a) * dot(b, b));
-}
-
 const row = (rows: Float32Tensor, index: number): Float32Tensor => sliceRows(rows, index, index + 1) as Float32Tensor;
 
 async function tiny(): Promise<FoundExtractor> {
@@ -136,10 +136,42 @@ describe('an extractor with a text encoder', () => {
       prompts,
     });
     for (let picture = 0; picture < 3; picture += 1) {
-      const scores = prompts.map((_, prompt) => cosine(row(image, picture), row(text, prompt)));
+      const scores = prompts.map((_, prompt) => clipScores(row(image, picture), row(text, prompt))[0] ?? 0);
       expect(scores.indexOf(Math.max(...scores))).toBe(picture);
-      expect(scores[picture]).toBeGreaterThan(0.9);
+      expect(scores[picture]).toBeGreaterThan(90);
     }
+  });
+
+  it('scores pictures and prompts independent of their order, higher when they belong together', async () => {
+    const found = await tiny();
+    const store = await LocalStore.open(join(folder, 'store'));
+    const context = { progress: () => undefined, breathe: async () => undefined };
+    const common = { extractor: found, resize: 'extractor' as const, executor, store, context, protocol: null };
+    const pictures = colouredPictures();
+    const score = (order: readonly number[], prompts: readonly string[]): Promise<Score | null> => {
+      const images = concatRows(order.map((index) => sliceRows(pictures, index % 3, (index % 3) + 1)));
+      return promptScore({ ...common, images: picturesInMemory(images), prompts });
+    };
+    const order = Array.from({ length: 40 }, (_, index) => index);
+    const describe = (index: number): string => `a ${COLOURS[index % 3]} picture, number ${index}`;
+    const fitting = await score(order, order.map(describe));
+    const shuffled = permutation(3, 0, 40);
+    const again = await score([...shuffled], Array.from(shuffled, describe));
+    const wrong = await score(
+      order,
+      order.map((index) => describe(index + 1)),
+    );
+    expect(again).toEqual(fitting);
+    expect(scoreSchema.parse(fitting)).toEqual(fitting);
+    expect(fitting?.name).toMatch(/^clip-score\[tiny-clip@[0-9a-f]{8}\]-40$/);
+    expect(fitting?.name).not.toContain(found.sha256.slice(0, 8));
+    expect(fitting?.value ?? 0).toBeGreaterThan(90);
+    expect(wrong?.value ?? 0).toBeLessThan(20);
+    const bundled = await findExtractor('cifar10-resnet', extractors);
+    expect(
+      await promptScore({ ...common, extractor: bundled, images: picturesInMemory(pictures), prompts: ['', '', ''] }),
+    ).toBe(null);
+    await expect(score([0, 1], ['one'])).rejects.toThrow(/2 pictures have 1 prompts/);
   });
 
   it('computes what its weights and tokens say, whatever stands beside a prompt', async () => {
