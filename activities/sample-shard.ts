@@ -56,10 +56,11 @@ async function sampleShard(
   );
   const pictures = joined(parts, 'images') as Images;
   const kept = input.against === null ? ['states', 'pairs.sample', 'pairs.output'] : ['energies'];
+  const { timesteps } = createSampler(pipeline.schedulerConfig, input.sampling.steps);
   const tensors = new Map(kept.map((name): [string, Tensor] => [name, joined(parts, name)]));
   const result = {
     images: await storePictures(store, pictures, input.sampling.images),
-    trajectories: await store.put('trajectories', writeSafetensors(tensors)),
+    trajectories: await store.put('trajectories', writeSafetensors(tensors, { timesteps: JSON.stringify(timesteps) })),
     summary: `pictures ${input.first} to ${input.end - 1}`,
   };
   await remove();

@@ -1,0 +1,103 @@
+import type { z } from 'zod';
+import {
+  type CompareDenoisersResult,
+  compareDenoisersInputSchema,
+  type EvaluationActivities,
+} from '../contracts/evaluation-activities.js';
+import { recipeSchema } from '../contracts/recipe.js';
+import type { DenoiserComparison } from '../evaluation/denoiser-comparison.js';
+import { relativeMseOf } from '../evaluation/metrics/relative-mse.js';
+import { type DenoiserPairs, denoiserError } from '../evaluation/sampling/denoiser-pairs.js';
+import { evaluationTriples } from '../evaluation/sampling/evaluation-triples.js';
+import { writeModel } from '../models/onnx/model-proto.js';
+import { branchesOf, encodeConditions } from '../models/pipelines/encode-conditions.js';
+import { openComponent } from '../models/pipelines/open-component.js';
+import type { Pipeline } from '../models/pipelines/pipeline.js';
+import { createSampler } from '../models/samplers/create-sampler.js';
+import { readSafetensors } from '../models/tensors/safetensors.js';
+import { asFloat32, concatRows, type Float32Tensor, type Tensor } from '../models/tensors/tensor.js';
+import { candidateGraph } from './candidate-graph.js';
+import type { EngineExecutor } from './engine/engine-executor.js';
+import { EVALUATION_BATCH } from './evaluation-sampling.js';
+import { compareLayers } from './layer-comparison.js';
+import { type ActivityDeps, runStage, type StageContext } from './stage-frame.js';
+import { loadPipeline } from './stored-pipeline.js';
+
+type Input = z.output<typeof compareDenoisersInputSchema>;
+
+/** Runs the candidate's denoiser on what the float one saw, and compares outputs and layers. */
+export function createCompareDenoisers(deps: ActivityDeps): EvaluationActivities['compareDenoisers'] {
+  return (rawInput) =>
+    runStage(
+      deps,
+      { stage: 'compare', version: 1, input: compareDenoisersInputSchema },
+      rawInput,
+      async (input, context): Promise<Omit<CompareDenoisersResult, 'reused' | 'seconds'>> => {
+        const comparison = await context.withEngine(input.compute, (executor) => compare(input, context, executor));
+        const share = (100 * comparison.denoiserRelativeMse).toFixed(2);
+        return {
+          comparison: await context.store.putJson('comparison', comparison),
+          summary: `denoiser error ${share} % on ${comparison.calls} calls, ${comparison.layers.length} layers compared`,
+        };
+      },
+    );
+}
+
+async function compare(input: Input, context: StageContext, executor: EngineExecutor): Promise<DenoiserComparison> {
+  const { store } = context;
+  const reference = await loadPipeline(store, input.reference);
+  const candidate = await loadPipeline(store, input.candidate);
+  const { graph, arithmetic } = candidateGraph(candidate, input.compute.device);
+  const pairs = await pairsOf(input, context, executor, reference);
+  const denoiser =
+    arithmetic === 'shipped'
+      ? await openComponent(executor, candidate.files, candidate.denoiser)
+      : await executor.open(writeModel(graph));
+  const error = await denoiserError(denoiser, candidate, pairs, {
+    batchSize: Math.max(1, Math.floor((2 * EVALUATION_BATCH) / context.microBatchDivisor)),
+    onProgress: async (done) => {
+      context.progress({ done, total: pairs.triples.length, unit: 'calls', note: 'denoiser outputs compared' });
+      await context.breathe();
+    },
+  });
+  await denoiser.release();
+  // Every layer is looked for under its node's name, split ones included; what a candidate has not, is left out.
+  const recipe = recipeSchema.parse({ name: 'every layer' });
+  const layers = await compareLayers({ context, executor, reference, candidate: graph, recipe, pairs });
+  return {
+    schemaVersion: 1,
+    calls: pairs.triples.length,
+    denoiserRelativeMse: relativeMseOf(error),
+    ...layers,
+    drift: null,
+    arithmetic,
+  };
+}
+
+/** What the float denoiser saw and said, from the shards that kept some of it. */
+async function pairsOf(
+  { sampling, prompts, trajectories }: Input,
+  { store }: StageContext,
+  executor: EngineExecutor,
+  reference: Pipeline,
+): Promise<DenoiserPairs> {
+  const images = Math.min(sampling.samples, sampling.trajectories);
+  const texts = ((await store.getJson(prompts)) as string[]).slice(0, images);
+  const conditions = await encodeConditions(executor, reference, texts, sampling.guidance);
+  const { timesteps } = createSampler(reference.schedulerConfig, sampling.steps);
+  const sizes = { images, steps: timesteps.length, branches: branchesOf(conditions) };
+  const samples: Float32Tensor[] = [];
+  const outputs: Float32Tensor[] = [];
+  for (const ref of trajectories) {
+    const { tensors } = readSafetensors(await store.get(ref));
+    samples.push(asFloat32(tensors.get('pairs.sample') as Tensor));
+    outputs.push(asFloat32(tensors.get('pairs.output') as Tensor));
+  }
+  return {
+    triples: evaluationTriples(sizes, sampling.timestepPairs, sampling.seed),
+    timesteps,
+    samples: concatRows(samples),
+    outputs: concatRows(outputs),
+    conditions,
+  };
+}
