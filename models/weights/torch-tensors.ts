@@ -12,6 +12,7 @@ import {
   kindOfValue,
   PickleDict,
   PickleGlobal,
+  PickleList,
   PickleObject,
   type PickleTuple,
   type PickleValue,
@@ -85,9 +86,20 @@ export function torchWorld(seen: Map<string, TorchStorage>): PickleWorld {
   return { globals, calls, persistent: (id) => storageOf(id, seen) };
 }
 
+/** Empty, or from a list of pairs, as Python 2 wrote them. */
 function orderedDict([items, ...rest]: PickleTuple): PickleValue {
-  if (items === undefined && rest.length === 0) return new PickleDict();
-  throw invalidWeights('builds a dictionary in an unknown way');
+  const pairs = items instanceof PickleList ? items.items : items === undefined ? [] : undefined;
+  if (pairs === undefined || rest.length > 0) throw invalidWeights('builds a dictionary in an unknown way');
+  const dict = new PickleDict();
+  for (const pair of pairs) {
+    const [key, value, ...more] =
+      pair instanceof PickleList ? pair.items : Array.isArray(pair) ? (pair as PickleTuple) : [];
+    if (key === undefined || value === undefined || more.length > 0) {
+      throw invalidWeights('builds a dictionary in an unknown way');
+    }
+    dict.entries.set(key, value);
+  }
+  return dict;
 }
 
 /** ('storage', type, key, device, elements[, (key, offset, elements) of a view]) */

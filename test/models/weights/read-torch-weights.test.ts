@@ -94,6 +94,19 @@ describe('weights that torch saved', () => {
     expect((await read(torchArchive(single(call), { 0: halves }))).get('w')).toEqual(float32([2], [1, -3.140625]));
   });
 
+  it('are read from ordered dictionaries that Python 2 wrote', async () => {
+    const data = tensorCall({ dims: [2], strides: [1], offset: 1, length: 6 });
+    const pairs = [0x5d, 0x28, 0x5d, 0x28, 0x55, 1, 0x77, ...data, 0x65, ...tuple(text('v'), data), 0x65];
+    const made = [...global('collections', 'OrderedDict'), ...pairs, 0x85, 0x52];
+    const tensors = await read(torchArchive(pickle(made), { 0: SIX }));
+    expect([...tensors].map(([name, value]) => [name, numbersOf(value)])).toEqual([
+      ['w', [1, 2]],
+      ['v', [1, 2]],
+    ]);
+    const odd = [...global('collections', 'OrderedDict'), 0x5d, 0x4e, 0x61, 0x85, 0x52];
+    expect(await refusal(torchArchive(pickle(odd)))).toMatch(/builds a dictionary in an unknown way/);
+  });
+
   it('are read as parameters, and with the state of an ordered dictionary', async () => {
     const data = tensorCall({ dims: [1], strides: [1], length: 6 });
     const parameter = [...global('torch._utils', '_rebuild_parameter'), ...tuple(data, [0x88], [0x4e]), 0x52];
