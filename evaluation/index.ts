@@ -14,12 +14,15 @@ export { resizeImages } from './features/resize.js';
 export { resizeToFloat } from './features/resize-float.js';
 export { type LevelKernel, RESIZE_KERNEL_NAMES, type ResizeKernel } from './features/resize-kernels.js';
 export type { ResizeMode } from './features/resize-modes.js';
+export { type ExecutorProducts, executorProducts } from './linalg/executor-products.js';
+export { type MatrixProducts, plainProducts } from './linalg/matrix-products.js';
 export { ErrorEnergy } from './metrics/error-energy.js';
 export {
   type FrechetDistance,
   frechetDistance,
   frechetDistanceOfMoments,
 } from './metrics/frechet-distance.js';
+export { type FrechetEstimate, frechetMetric, frechetOfRows, frechetOfStatistics } from './metrics/frechet-metric.js';
 export { frechetLabel, frechetName } from './metrics/frechet-name.js';
 export type { Images } from './metrics/image-pairs.js';
 export { latentSqnrDb, SQNR_CAP_DB, sqnrDbOf } from './metrics/latent-sqnr.js';
@@ -35,5 +38,6 @@ export { composeGrid, type Grid, type GridOptions } from './report/sample-grid.j
 export { scoreTable } from './report/score-table.js';
 export { type BootstrapInterval, bootstrapInterval } from './statistics/bootstrap.js';
 export { GaussianMoments } from './statistics/gaussian-moments.js';
+export { gaussianMomentsOf } from './statistics/gaussian-moments-of.js';
 export { type MeanInterval, meanInterval, pairedInterval } from './statistics/paired-interval.js';
 export { quantile } from './statistics/quantile.js';

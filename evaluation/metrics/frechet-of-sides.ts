@@ -1,0 +1,52 @@
+import { NibbleflowError } from '../../contracts/errors.js';
+import { dot, type Matrix } from '../../models/linalg/matrix.js';
+import { nuclearNormFrom, polarFactor } from '../linalg/polar-factor.js';
+import type { GaussianSide } from './gaussian-side.js';
+import type { MetricContext } from './set-metric.js';
+
+/**
+ * Fréchet distance of two Gaussians from factors of their covariances, Σᵢ = FᵢᵀFᵢ, M = F₁F₂ᵀ (Dowson & Landau 1982):
+ *   |μ₁ − μ₂|² + |F₁|² + |F₂|² − 2·|M|_*,
+ * the nuclear norm from the polar factor of M (polar-factor.ts): no matrix square root, no complex number, no epsilon. It is the
+ * squared distance |F₁ − W·F₂|² for the best W, so it is never negative but by rounding, whatever F₁ and F₂ lost before.
+ */
+export interface SidesDistance {
+  /** What is shown: `raw`, or 0 when it is rounding around zero. */
+  readonly value: number;
+  /** As computed; may be a tiny negative number. */
+  readonly raw: number;
+  /** |μ₁ − μ₂|² */
+  readonly meanTerm: number;
+  /** μ₁ − μ₂ */
+  readonly delta: Float64Array;
+  /** F₁F₂ᵀ and its polar factor. */
+  readonly cross: Matrix;
+  readonly polar: Matrix;
+}
+
+/** |raw| below this share of |Δμ|² + tr Σ₁ + tr Σ₂ is rounding: thousands of float64 sums of that size. */
+export const ZERO_TOLERANCE = 1e-10;
+
+/** @throws NibbleflowError InvalidInput when the sides differ in size or are not finite */
+export async function frechetOfSides(
+  a: GaussianSide,
+  b: GaussianSide,
+  { products, breathe }: MetricContext,
+): Promise<SidesDistance> {
+  if (a.mean.length !== b.mean.length) {
+    throw new NibbleflowError('InvalidInput', `features differ in size: ${a.mean.length} and ${b.mean.length}`, {
+      fix: 'Extract both sets with the same extractor.',
+    });
+  }
+  const delta = a.mean.map((value, j) => value - (b.mean[j] as number));
+  const meanTerm = dot(delta, delta);
+  const scale = meanTerm + dot(a.factor.data, a.factor.data) + dot(b.factor.data, b.factor.data);
+  if (!Number.isFinite(scale)) throw new NibbleflowError('InvalidInput', 'features hold numbers that are not finite');
+  const cross = await products.timesTransposed(a.factor, b.factor);
+  await breathe();
+  const polar = await polarFactor(cross, products, breathe);
+  const raw = scale - 2 * nuclearNormFrom(cross, polar);
+  const tolerance = ZERO_TOLERANCE * scale;
+  if (raw < -tolerance) throw new NibbleflowError('Internal', `a Fréchet distance came out negative: ${raw}`);
+  return { value: raw <= tolerance ? 0 : raw, raw, meanTerm, delta, cross, polar };
+}

@@ -1,0 +1,119 @@
+import { NibbleflowError } from '../../contracts/errors.js';
+import { type Matrix, zeroMatrix } from '../../models/linalg/matrix.js';
+import type { FeatureRows } from '../features/feature-set.js';
+import { type PivotedFactor, pivotedFactor } from '../linalg/blocked-cholesky.js';
+import { columnMeans } from '../statistics/gaussian-moments.js';
+import { gaussianMomentsOf, refuseNonFinite } from '../statistics/gaussian-moments-of.js';
+import type { MetricContext } from './set-metric.js';
+
+/**
+ * One side of a Fréchet distance: mean [d] and a factor F [r, d] of the covariance Σ = FᵀF.
+ *
+ * With n ≤ d rows F is the centred rows themselves over √(n − 1): nothing is squared. With more, F is the pivoted Cholesky factor
+ * of the streamed covariance Σ + E, |E| ≤ c·d·ε·tr Σ; factors of Σ and Σ + E differ by at most √|E|_tr in Frobenius norm up to a
+ * rotation (Powers & Størmer 1970), and by about E / √Σ where Σ is well above rounding.
+ */
+export interface GaussianSide {
+  /** Rows behind it; null when a statistics file does not say. */
+  readonly n: number | null;
+  readonly mean: Float64Array;
+  readonly factor: Matrix;
+  /** How rows are found again: they are F's rows, or they are read and solved with F's triangle; null for statistics files. */
+  readonly source: { readonly rows: FeatureRows; readonly pivots: Uint32Array | null } | null;
+}
+
+/** Mean and covariance [d, d] (divisor n − 1) as statistics files hold them. */
+export interface GaussianReference {
+  readonly n: number | null;
+  readonly mean: Float64Array;
+  readonly covariance: Matrix;
+}
+
+/** @throws NibbleflowError InvalidInput for less than two rows, or features that are not finite */
+export async function sideOfRows(rows: FeatureRows, { products, breathe }: MetricContext): Promise<GaussianSide> {
+  const { n, d } = rows;
+  if (n < 2 || d < 1) {
+    throw new NibbleflowError('InvalidInput', `a Fréchet distance needs features [n ≥ 2, d ≥ 1], got [${n}, ${d}]`);
+  }
+  if (n <= d) {
+    const { mean, factor } = await centredFactor(rows, breathe);
+    return { n, mean, factor, source: { rows, pivots: null } };
+  }
+  const moments = await gaussianMomentsOf(rows, products, breathe);
+  const { factor, pivots } = await pivotedFactor(moments.covariance(), products, breathe);
+  return { n, mean: moments.mean(), factor, source: { rows, pivots } };
+}
+
+async function centredFactor(
+  rows: FeatureRows,
+  breathe: MetricContext['breathe'],
+): Promise<{ mean: Float64Array; factor: Matrix }> {
+  const { n, d } = rows;
+  const data = await rows.read(0, n);
+  refuseNonFinite(data, d, 0);
+  const mean = columnMeans(data, n, d);
+  await breathe();
+  const factor = centredRows(data, mean);
+  const scale = 1 / Math.sqrt(n - 1);
+  for (let i = 0; i < factor.data.length; i += 1) factor.data[i] = (factor.data[i] as number) * scale;
+  await breathe();
+  return { mean, factor };
+}
+
+/** Rows [n, d] with the mean taken out, float64. */
+export function centredRows(data: Float32Array, mean: Float64Array): Matrix {
+  const d = mean.length;
+  const result = zeroMatrix(data.length / d, d);
+  for (let i = 0; i < data.length; i += d) {
+    for (let j = 0; j < d; j += 1) result.data[i + j] = (data[i + j] as number) - (mean[j] as number);
+  }
+  return result;
+}
+
+/** Unit roundoff of float32: some tools round covariances to it, which leaves tiny negative eigenvalues. */
+const FLOAT32_ROUNDOFF = 2 ** -24;
+
+/**
+ * A side from a statistics file. A covariance that is indefinite beyond float64 rounding, but not beyond float32's, loses its
+ * directions of variance below √d·2⁻²⁴ of the largest.
+ * @throws NibbleflowError InvalidInput when it is no covariance even then
+ */
+export async function sideOfStatistics(
+  { n, mean, covariance }: GaussianReference,
+  { products, breathe }: MetricContext,
+): Promise<GaussianSide> {
+  if (n !== null && n < 2)
+    throw new NibbleflowError('InvalidInput', 'reference statistics of one picture have no covariance');
+  const coarse = Math.sqrt(mean.length) * FLOAT32_ROUNDOFF;
+  const { factor } = await factorOf([undefined, coarse], (tolerance) =>
+    pivotedFactor(covariance, products, breathe, tolerance),
+  );
+  return { n, mean, factor, source: null };
+}
+
+/** The factor with the first tolerance that does. */
+async function factorOf(
+  [tolerance, ...coarser]: readonly (number | undefined)[],
+  find: (tolerance: number | undefined) => Promise<PivotedFactor>,
+): Promise<PivotedFactor> {
+  try {
+    return await find(tolerance);
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    if (coarser.length > 0) return factorOf(coarser, find);
+    throw new NibbleflowError('InvalidInput', `the reference statistics hold no covariance: ${error.message}`, {
+      fix: 'Make them again from the pictures with `nibbleflow stats`.',
+    });
+  }
+}
+
+/** The lower triangle L with L·q = x[pivots]: q are the coordinates of a centred row x in F, x = Fᵀ·q. */
+export function lowerTriangle({ factor, pivots }: PivotedFactor): Matrix {
+  const r = factor.rows;
+  const result = zeroMatrix(r, r);
+  for (let j = 0; j < r; j += 1) {
+    for (let k = 0; k <= j; k += 1)
+      result.data[j * r + k] = factor.data[k * factor.cols + (pivots[j] as number)] as number;
+  }
+  return result;
+}
