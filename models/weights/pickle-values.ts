@@ -31,7 +31,8 @@ export class PickleGlobal {
 
 /** What a persistent id or an allowed function gave: opaque to the reader. */
 export abstract class PickleObject {
-  protected abstract readonly kind: string;
+  /** In words for messages: `tensor`. */
+  abstract readonly kind: string;
 }
 
 /** What a pickle may refer to, and what that means here. Nothing else can happen while one is read. */
@@ -52,7 +53,8 @@ export function kindOfValue(value: PickleValue | undefined): string {
   if (value instanceof PickleDict) return 'a dictionary';
   if (value instanceof PickleGlobal) return value.name;
   if (value instanceof Uint8Array) return 'bytes';
-  return typeof value === 'string' ? 'a text' : typeof value === 'object' ? 'an object' : 'a number';
+  if (value instanceof PickleObject) return `a ${value.kind}`;
+  return typeof value === 'string' ? 'a text' : 'a number';
 }
 
 /** InvalidInput about a weights file; `what` continues "The weights file …". */

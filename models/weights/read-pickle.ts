@@ -170,7 +170,7 @@ function recall(machine: Machine, index: number): PickleValue {
 
 function global({ world }: Machine, name: string): PickleGlobal {
   if (world.globals.has(name)) return new PickleGlobal(name);
-  throw invalidWeights(`asks for ${quoted(name)}, which no tensor needs: nothing was executed`, {
+  throw invalidWeights(`asks for ${quoted(name)}, which no plain tensor needs: nothing was executed`, {
     fix: 'Do not open it elsewhere unless you trust where it came from. State dicts of tensors are read.',
   });
 }
@@ -180,7 +180,7 @@ function call(machine: Machine): PickleValue {
   const callee = pop(machine);
   const run = callee instanceof PickleGlobal ? machine.world.calls[callee.name] : undefined;
   if (run === undefined || !Array.isArray(args)) {
-    throw invalidWeights(`calls ${kindOfValue(callee)}, which no tensor needs: nothing was executed`);
+    throw invalidWeights(`calls ${kindOfValue(callee)}, which no plain tensor needs: nothing was executed`);
   }
   return run(args as PickleTuple);
 }

@@ -42,7 +42,7 @@ const MOST_DIMS = 16;
 
 /** Elements that tensors are views of; their bytes are found by the key. */
 export class TorchStorage extends PickleObject {
-  protected readonly kind = 'storage';
+  readonly kind = 'storage';
   constructor(
     readonly key: string,
     readonly type: ElementType | 'bfloat16',
@@ -60,7 +60,7 @@ export class TorchStorage extends PickleObject {
 
 /** A view of a storage. */
 export class TorchTensor extends PickleObject {
-  protected readonly kind = 'tensor';
+  readonly kind = 'tensor';
   constructor(
     readonly storage: TorchStorage,
     readonly offset: number,

@@ -63,7 +63,7 @@ describe('weights that torch saved', () => {
     'are refused when they call a function, which is not executed: %s',
     async (file) => {
       expect(await refusal(golden(file))).toMatch(
-        /asks for "posix\.mkdir", which no tensor needs: nothing was executed/,
+        /asks for "posix\.mkdir", which no plain tensor needs: nothing was executed/,
       );
       expect(existsSync('executed-by-pickle')).toBe(false);
     },
@@ -145,6 +145,11 @@ describe('files that are no weights', () => {
     ['TorchScript', torchArchive(pickle([0x7d]), {}, { 'constants.pkl': SIX }), /TorchScript program/],
     ['a pickled list', Uint8Array.from(pickle([0x5d])), /a pickle, but not one of torch\.save/],
     ['a list in an archive', torchArchive(pickle([0x5d])), /holds a list instead of tensors by name/],
+    [
+      'a tensor alone',
+      torchArchive(pickle(tensorCall({ dims: [6], strides: [1], length: 6 }))),
+      /holds a tensor instead of tensors by name/,
+    ],
     ['a dictionary without tensors', torchArchive(pickle([0x7d])), /holds no tensors/],
     [
       'a whole checkpoint',
