@@ -1,21 +1,29 @@
 import { createArrangeChannels } from './arrange-channels.js';
 import { createCaptureBlocks } from './capture-blocks.js';
 import { createChooseLayerBits } from './choose-layer-bits.js';
+import { createCompareDenoisers } from './compare-denoisers.js';
 import { createConvertPipeline } from './convert-pipeline.js';
 import { createCorrectParameters } from './correct-parameters.js';
 import type { ActivityFactories } from './create-activities.js';
 import { createCutBlocks } from './cut-blocks.js';
 import { createEvaluatePipeline } from './evaluate-pipeline.js';
+import { createExtractShard } from './extract-shard.js';
 import { createFinetuneParameters } from './finetune-parameters.js';
+import { createImportFolder } from './import-folder.js';
 import { createImportPipeline } from './import-pipeline.js';
+import { createImportReference } from './import-reference.js';
+import { createMeasureLatency } from './measure-latency.js';
 import { createMeasureSensitivity } from './measure-sensitivity.js';
 import { createMergeBlocks } from './merge-blocks.js';
 import { createObserveActivations } from './observe-activations.js';
 import { createPlanQuantization } from './plan-quantization.js';
 import { createReconstructBlock } from './reconstruct-block.js';
+import { createRenderEvaluation } from './render-evaluation.js';
 import { createRenderReport } from './render-report.js';
 import { createRoundWeights } from './round-weights.js';
+import { createSampleShard } from './sample-shard.js';
 import { createSampleTrajectories } from './sample-trajectories.js';
+import { createScoreEvaluation } from './score-evaluation.js';
 import { createTransformGraph } from './transform-graph.js';
 
 /** The activities that workers register: one row per body. */
@@ -38,4 +46,12 @@ export const ACTIVITY_FACTORIES: ActivityFactories = {
   convertPipeline: createConvertPipeline,
   evaluatePipeline: createEvaluatePipeline,
   renderReport: createRenderReport,
+  importFolder: createImportFolder,
+  importReference: createImportReference,
+  sampleShard: createSampleShard,
+  extractShard: createExtractShard,
+  compareDenoisers: createCompareDenoisers,
+  measureLatency: createMeasureLatency,
+  scoreEvaluation: createScoreEvaluation,
+  renderEvaluation: createRenderEvaluation,
 };

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { type ArtifactRef, artifactRefSchema } from './artifact.js';
+import type { EvaluationActivities } from './evaluation-activities.js';
 import { type LayerRole, recipeSchema } from './recipe.js';
 import type { ReconstructionActivities } from './reconstruction-activities.js';
 import { computeSchema, runSpecSchema, type StageOutcome } from './stages.js';
@@ -200,7 +201,7 @@ export interface RenderReportResult extends StageOutcome {
 }
 
 /** The activities by name; `Activities[name]` is what the workflow proxies. */
-export interface Activities extends ReconstructionActivities {
+export interface Activities extends ReconstructionActivities, EvaluationActivities {
   importPipeline(input: z.input<typeof importPipelineInputSchema>): Promise<ImportPipelineResult>;
   planQuantization(input: z.input<typeof planQuantizationInputSchema>): Promise<PlanQuantizationResult>;
   sampleTrajectories(input: z.input<typeof sampleTrajectoriesInputSchema>): Promise<SampleTrajectoriesResult>;

@@ -7,12 +7,15 @@ export function runDetails(summary: RunSummary): string {
   return [
     `### ${cell(summary.pipeline)} → ${cell(summary.recipe)} on ${summary.device}`,
     '',
-    '| | stage | result | time |',
-    '|---|---|---|---|',
-    ...summary.stages.map(stageLine),
+    ...stageTable(summary.stages),
     ...(summary.gate ? ['', cell(summary.gate.text)] : []),
     ...scoreTable(summary),
   ].join('\n');
+}
+
+/** A row of the table for each stage. */
+export function stageTable(stages: readonly StageRow[]): string[] {
+  return ['| | stage | result | time |', '|---|---|---|---|', ...stages.map(stageLine)];
 }
 
 function stageLine(row: StageRow): string {
@@ -44,6 +47,6 @@ function scoreTable(summary: RunSummary): string[] {
 }
 
 /** Text that cannot end a table cell. */
-function cell(text: string): string {
+export function cell(text: string): string {
   return text.replaceAll('|', '\\|').replaceAll('\n', ' ');
 }

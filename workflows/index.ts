@@ -1,1 +1,2 @@
+export { evaluatePipeline } from './evaluate-pipeline.js';
 export { progressQuery, quantizePipeline, summaryQuery } from './quantize-pipeline.js';

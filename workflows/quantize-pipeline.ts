@@ -1,7 +1,6 @@
 import {
   ApplicationFailure,
   defineQuery,
-  proxyActivities,
   setCurrentDetails,
   setHandler,
   upsertSearchAttributes,
@@ -15,7 +14,7 @@ import { PROGRESS_QUERY, type RunProgress, type RunSummary, SUMMARY_QUERY } from
 import { gateRefusal, gateText, gateVerdict } from '../contracts/sensitivity-gate.js';
 import { type RunSpec, runSpecSchema, type StageOutcome } from '../contracts/stages.js';
 import { runDetails } from './details.js';
-import { ACTIVITY_RETRY, HEARTBEAT_TIMEOUT, START_TO_CLOSE_TIMEOUT } from './policies.js';
+import { activitiesOn, parsed, type SummarizedActivity, summarized } from './proxied-activities.js';
 import { reconstructBlocks } from './reconstruct-blocks.js';
 import { pendingRows, type StageId } from './run-state.js';
 
@@ -23,7 +22,7 @@ export const progressQuery = defineQuery<RunProgress>(PROGRESS_QUERY);
 export const summaryQuery = defineQuery<RunSummary>(SUMMARY_QUERY);
 
 /** Where activities run; the client fills it in from temporal.config.ts. */
-const taskQueuesSchema = z.strictObject({ cpu: z.string().min(1), gpu: z.string().min(1) });
+export const taskQueuesSchema = z.strictObject({ cpu: z.string().min(1), gpu: z.string().min(1) });
 export type TaskQueues = z.output<typeof taskQueuesSchema>;
 
 /** Same input, same result, wherever it runs: which worker does it is not part of the run's spec. */
@@ -233,39 +232,6 @@ interface Parts {
   readonly graph: ArtifactRef;
   readonly plan: ArtifactRef;
   readonly calibration: ArtifactRef;
-}
-
-interface SummarizedActivity {
-  executeWithOptions(options: { summary: string }, args: unknown[]): Promise<unknown>;
-}
-
-/** An activity that is called with what the UI shows beside it. */
-function summarized<Input, Result>(
-  activity: (input: Input) => Promise<Result>,
-  summaryOf: (input: Input) => string,
-): (input: Input) => Promise<Result> {
-  const shown = activity as unknown as SummarizedActivity;
-  return async (input) => (await shown.executeWithOptions({ summary: summaryOf(input) }, [input])) as Result;
-}
-
-function activitiesOn(taskQueue: string) {
-  return proxyActivities<Activities>({
-    taskQueue,
-    startToCloseTimeout: START_TO_CLOSE_TIMEOUT,
-    heartbeatTimeout: HEARTBEAT_TIMEOUT,
-    cancellationType: 'WAIT_CANCELLATION_COMPLETED',
-    retry: ACTIVITY_RETRY,
-  });
-}
-
-/** A bare `.parse()` would throw an error that Temporal retries for ever. */
-function parsed<Schema extends z.ZodType>(schema: Schema, value: unknown, what: string): z.output<Schema> {
-  const result = schema.safeParse(value);
-  if (result.success) return result.data;
-  throw ApplicationFailure.nonRetryable(
-    `the ${what} is not valid:\n${z.prettifyError(result.error)}`,
-    'InvalidRecipe' satisfies FailureKind,
-  );
 }
 
 function emptySummary(spec: RunSpec): RunSummary {

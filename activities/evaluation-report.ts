@@ -1,0 +1,142 @@
+import type { z } from 'zod';
+import type { renderEvaluationInputSchema } from '../contracts/evaluation-activities.js';
+import type { StageRow } from '../contracts/run-summary.js';
+import type { Score } from '../contracts/score.js';
+import type { DenoiserComparison } from '../evaluation/denoiser-comparison.js';
+import type { EvaluationDetails, TimestepDifferences } from '../evaluation/evaluation-details.js';
+import type { PictureSource } from '../evaluation/features/picture-source.js';
+import type { Images } from '../evaluation/metrics/image-pairs.js';
+import type { Fact, LatencyData, ReportData, ScoreRole, SizeData } from '../evaluation/report/report-data.js';
+import { readComponentGraph } from '../models/pipelines/component-graph.js';
+import { componentBytes } from '../models/pipelines/open-component.js';
+import { concatRows } from '../models/tensors/tensor.js';
+import { bytesByPart } from '../quantization/conversion/bytes-by-part.js';
+import { openStoredPictures } from './images/stored-pictures.js';
+import { packageVersion } from './package-file.js';
+import { extremePrompts, sampleSheet } from './sample-sheet.js';
+import type { LocalStore } from './store/local-store.js';
+import { loadPipeline } from './stored-pipeline.js';
+
+type Input = z.output<typeof renderEvaluationInputSchema>;
+
+/** Pictures in the grid at most. */
+const SHOWN = 12;
+
+export interface EvaluationReport {
+  readonly data: ReportData;
+  /** PNG of the sample grid; null without a float pipeline. */
+  readonly samples: Uint8Array | null;
+  readonly details: EvaluationDetails;
+  readonly scores: readonly Score[];
+  readonly prompts: readonly string[];
+}
+
+/** Everything the report of an evaluation shows, from its artifacts. */
+export async function evaluationReport(
+  store: LocalStore,
+  input: Input,
+  facts: Readonly<Record<string, string>>,
+): Promise<EvaluationReport> {
+  const { spec } = input;
+  const scores = (await store.getJson(input.scores)) as Score[];
+  const details = (await store.getJson(input.details)) as EvaluationDetails;
+  const prompts = (await store.getJson(spec.prompts)) as string[];
+  const comparison =
+    input.comparison === null ? undefined : ((await store.getJson(input.comparison)) as DenoiserComparison);
+  const latency = input.latency === null ? undefined : ((await store.getJson(input.latency)) as LatencyData);
+  const sheets = await sheetsOf(store, input, prompts, details);
+  const data: ReportData = {
+    kind: 'evaluation',
+    pipeline: spec.candidate.name,
+    scheme: 'candidate',
+    scores: { columns: [] },
+    scoreList: scores,
+    subjects: subjectsOf(input),
+    protocol: { settings: spec.protocol, digest: spec.protocolDigest },
+    compute: spec.compute,
+    size: await sizeOf(store, input),
+    notices: input.notes,
+    samples: sheets?.samples.sheet,
+    extremes: sheets?.extremes,
+    ...seriesOf(details, spec.candidate.name),
+    latency,
+    drift: comparison?.drift ?? undefined,
+    layerTimesteps: comparison?.layerTimesteps,
+    stages: (input.stages as readonly StageRow[])
+      .filter(({ state }) => state === 'done' || state === 'reused')
+      .map(({ title, seconds, state, summary }) => ({ name: title, seconds, reused: state === 'reused', summary })),
+    environment: Object.entries({ nibbleflow: packageVersion(), node: process.version, ...facts }).map(
+      ([label, value]) => ({ label, value }),
+    ),
+    run: { workflowId: input.workflowId, runId: input.runId },
+  };
+  return { data, samples: sheets?.samples.png ?? null, details, scores, prompts };
+}
+
+function subjectsOf({ spec }: Input): Fact[] {
+  const named = (label: string, { name, digest }: { name: string; digest: string }): Fact => ({
+    label,
+    value: `${name} (${digest.slice(0, 12)})`,
+  });
+  return [
+    named('Evaluated', spec.candidate),
+    ...(spec.against === null ? [] : [named('Float', spec.against)]),
+    ...(spec.reference === null ? [] : [named('Reference', spec.reference)]),
+    { label: 'Extractor', value: `${spec.extractor.name}@${spec.extractor.sha256.slice(0, 8)}` },
+  ];
+}
+
+function seriesOf(
+  { candidate, floor }: EvaluationDetails,
+  name: string,
+): Pick<ReportData, 'timestepSqnr' | 'trajectoryError'> {
+  const sides: readonly (readonly [ScoreRole, string, TimestepDifferences | null])[] = [
+    ['floor', 'noise floor (float, other seeds)', floor],
+    ['after', name, candidate],
+  ];
+  const known = sides.flatMap(([role, label, points]) => (points === null ? [] : [{ role, label, points }]));
+  return known.length === 0 ? {} : { timestepSqnr: known, trajectoryError: known };
+}
+
+async function sheetsOf(store: LocalStore, input: Input, prompts: readonly string[], details: EvaluationDetails) {
+  if (input.floatImages === null) return null;
+  const float = await openStoredPictures(store, input.floatImages);
+  const candidate = await openStoredPictures(store, input.candidateImages);
+  const first = Array.from({ length: Math.min(SHOWN, float.n) }, (_, i) => i);
+  const [left, right] = [await picturesOf(float, first), await picturesOf(candidate, first)];
+  const extremes = await extremePrompts({
+    values: details.pictures.psnr ?? [],
+    metric: 'PSNR',
+    unit: 'dB',
+    better: 'higher',
+    prompts,
+    read: async (indices) => ({
+      float: await picturesOf(float, indices),
+      candidate: await picturesOf(candidate, indices),
+    }),
+  });
+  return { samples: await sampleSheet(left, right, prompts), extremes };
+}
+
+async function picturesOf(source: PictureSource, indices: readonly number[]): Promise<Images> {
+  return concatRows(await source.read(indices)) as Images;
+}
+
+async function sizeOf(store: LocalStore, { candidatePipeline, floatPipeline }: Input): Promise<SizeData | undefined> {
+  if (floatPipeline === null) return undefined;
+  const float = await loadPipeline(store, floatPipeline);
+  const candidate = await loadPipeline(store, candidatePipeline);
+  const quantizedBytes = componentBytes(candidate.files, candidate.denoiser);
+  const parts = bytesByPart(readComponentGraph(candidate.files, candidate.denoiser), quantizedBytes);
+  return {
+    floatBytes: componentBytes(float.files, float.denoiser),
+    quantizedBytes,
+    parts: [
+      { label: 'weight codes', bytes: parts.codes },
+      { label: 'weight scales', bytes: parts.scales },
+      { label: 'activation tables', bytes: parts.tables },
+      { label: 'float tensors', bytes: parts.float },
+      { label: 'graph', bytes: parts.graph },
+    ],
+  };
+}

@@ -1,0 +1,289 @@
+import type { z } from 'zod';
+import type { ArtifactRef } from '../contracts/artifact.js';
+import {
+  type EvaluationActivities,
+  type SampledSetRefs,
+  type ScoreEvaluationResult,
+  scoreEvaluationInputSchema,
+} from '../contracts/evaluation-activities.js';
+import type { Score } from '../contracts/score.js';
+import type { DenoiserComparison } from '../evaluation/denoiser-comparison.js';
+import type { EvaluationDetails } from '../evaluation/evaluation-details.js';
+import { extractorLabel } from '../evaluation/features/extractor-spec.js';
+import type { FeatureSet } from '../evaluation/features/feature-set.js';
+import { partnerRows } from '../evaluation/features/partner-rows.js';
+import type { PictureSource } from '../evaluation/features/picture-source.js';
+import { executorProducts } from '../evaluation/linalg/executor-products.js';
+import { type PairedImageScores, pairedImageScores } from '../evaluation/metrics/paired-image-scores.js';
+import type { MetricContext } from '../evaluation/metrics/set-metric.js';
+import { pairedScores } from '../evaluation/paired-scores.js';
+import { scoreAgainstStatistics } from '../evaluation/score-against-statistics.js';
+import { type SetScoreRequest, scoreSets } from '../evaluation/score-sets.js';
+import {
+  byTimestep,
+  type TrajectoryDifferences,
+  trajectoryDifferences,
+  trajectoryScores,
+} from '../evaluation/trajectory-scores.js';
+import { readSafetensors } from '../models/tensors/safetensors.js';
+import type { Tensor } from '../models/tensors/tensor.js';
+import { clipScoreOf } from './clip-score-of.js';
+import type { EngineExecutor } from './engine/engine-executor.js';
+import { evaluationExtractor } from './evaluation-extractor.js';
+import type { FoundExtractor } from './extractor-folder.js';
+import { openLayers } from './features/open-layers.js';
+import { mergeFeatureSets, openFeatureSet } from './features/stored-feature-set.js';
+import { openStoredPictures } from './images/stored-pictures.js';
+import { type ActivityDeps, runStage, type StageContext } from './stage-frame.js';
+import { openStatisticsFile } from './statistics-file.js';
+
+type Input = z.output<typeof scoreEvaluationInputSchema>;
+
+/** Every score of an evaluation, from the artifacts of its shards: read tile by tile, recomputed without sampling again. */
+export function createScoreEvaluation(deps: ActivityDeps): EvaluationActivities['scoreEvaluation'] {
+  return (rawInput) =>
+    runStage(
+      deps,
+      {
+        stage: 'score',
+        version: 1,
+        input: scoreEvaluationInputSchema,
+        key: ({ extractor, ...input }) => ({ ...input, extractor: extractor.sha256 }),
+      },
+      rawInput,
+      async (input, context): Promise<Omit<ScoreEvaluationResult, 'reused' | 'seconds'>> => {
+        const extractor = await evaluationExtractor(input.extractor);
+        const { scores, details } = await context.withEngine(input.compute, (executor) =>
+          new EvaluationScoring(input, context, executor, extractor).run(),
+        );
+        const known = scores.filter(({ value }) => value !== null);
+        return {
+          scores: await context.store.putJson('scores', scores),
+          details: await context.store.putJson('scores', details),
+          summary: `${known.length} scores; ${known.slice(0, 3).map(shortly).join(', ')}`.slice(0, 200),
+        };
+      },
+    );
+}
+
+interface OpenedSet {
+  readonly images: PictureSource;
+  readonly features: FeatureSet;
+  readonly differences: TrajectoryDifferences | null;
+}
+
+class EvaluationScoring {
+  constructor(
+    private readonly input: Input,
+    private readonly context: StageContext,
+    private readonly executor: EngineExecutor,
+    private readonly extractor: FoundExtractor,
+  ) {}
+
+  async run(): Promise<{ scores: Score[]; details: EvaluationDetails }> {
+    const candidate = await this.opened(this.input.candidate, this.input.float !== null);
+    const floor = await this.opened(this.input.floor, this.input.float !== null);
+    const float = this.input.float === null ? null : await this.opened(this.input.float, false);
+    const products = executorProducts(this.executor);
+    const { settings } = this.input.protocol;
+    const context: MetricContext = { products, settings, breathe: () => this.context.breathe() };
+    try {
+      const same = float === null ? NOTHING : await this.sameSeed(float, candidate, floor);
+      const distances = await this.distances(float, candidate, floor, context);
+      const scores = [...same.scores, ...distances, ...(await this.clip(candidate))];
+      const details: EvaluationDetails = {
+        schemaVersion: 1,
+        pictures: same.pictures,
+        candidate: candidate.differences === null ? null : byTimestep(candidate.differences),
+        floor: floor.differences === null ? null : byTimestep(floor.differences),
+      };
+      return { scores: scores.map((score) => ({ ...score, protocol: this.input.protocolDigest })), details };
+    } finally {
+      await products.release();
+    }
+  }
+
+  private async opened(refs: SampledSetRefs, isCompared: boolean): Promise<OpenedSet> {
+    const { store } = this.context;
+    return {
+      images: await openStoredPictures(store, refs.images),
+      features: await openFeatureSet(store, await mergeFeatureSets(store, refs.features)),
+      differences: isCompared ? await this.differences(refs.trajectories) : null,
+    };
+  }
+
+  private async differences(refs: readonly ArtifactRef[]): Promise<TrajectoryDifferences> {
+    const parts: Tensor[] = [];
+    let timesteps: readonly number[] = [];
+    for (const ref of refs) {
+      const { tensors, metadata } = readSafetensors(await this.context.store.get(ref));
+      parts.push(tensors.get('energies') as Tensor);
+      timesteps = JSON.parse(metadata.timesteps ?? '[]') as number[];
+    }
+    return trajectoryDifferences(parts, timesteps);
+  }
+
+  private async sameSeed(float: OpenedSet, candidate: OpenedSet, floor: OpenedSet): Promise<SameSeed> {
+    const { protocol, protocolDigest } = this.input;
+    const wantsLpips = protocol.metrics.includes('lpips');
+    const layers = wantsLpips ? await openLayers(this.executor, this.extractor, protocol.resize) : null;
+    const { spec, sha256 } = this.extractor;
+    const lpips = layers && { name: layers.name, extractor: extractorLabel({ name: spec.name, sha256 }) };
+    const compared = async (other: OpenedSet, note: string): Promise<PairedImageScores> =>
+      pairedImageScores(float.images, other.images, {
+        ...(layers === null ? {} : { lpips: layers }),
+        onProgress: async (done, total) => {
+          this.context.progress({ done, total, unit: 'pairs', note });
+          await this.context.breathe();
+        },
+      });
+    try {
+      const values = await compared(candidate, 'same-seed pictures compared');
+      const options = { against: 'float' as const, lpips, notes: [] };
+      const floors = pairedScores(await compared(floor, 'noise floor compared'), options);
+      const images = pairedScores(values, options).map((score, index) => ({
+        ...score,
+        floor: floors[index]?.value ?? null,
+      }));
+      const { seed, resamples } = protocol.settings;
+      const latents =
+        candidate.differences === null
+          ? []
+          : trajectoryScores(candidate.differences, floor.differences, { seed, resamples, protocol: protocolDigest });
+      return { scores: [...images, ...latents, ...(await this.denoiser())], pictures: pictureValues(values) };
+    } finally {
+      await layers?.layers.release();
+    }
+  }
+
+  private async denoiser(): Promise<Score[]> {
+    if (this.input.comparison === null) return [];
+    const { denoiserRelativeMse, calls, arithmetic } = (await this.context.store.getJson(
+      this.input.comparison,
+    )) as DenoiserComparison;
+    const simulated = arithmetic === 'shipped' ? [] : ['the shipped file’s arithmetic ran in float operators'];
+    const metric = 'denoiser-relative-mse';
+    return [
+      {
+        ...{
+          name: `${metric}-${calls}`,
+          metric,
+          against: 'float',
+          value: denoiserRelativeMse,
+          n: calls,
+          referenceN: calls,
+        },
+        ...{ low: null, high: null, level: null, interval: null, unit: '', better: 'lower', floor: null, pValue: null },
+        ...{ extractor: null, protocol: null, notes: [...simulated, 'n counts calls on float trajectories'] },
+      },
+    ];
+  }
+
+  /** Distances to the float pictures and to the reference, beside those of the noise floor at the same n. */
+  private async distances(
+    float: OpenedSet | null,
+    candidate: OpenedSet,
+    floor: OpenedSet,
+    context: MetricContext,
+  ): Promise<Score[]> {
+    const { metrics } = this.input.protocol;
+    const common = {
+      metrics,
+      protocol: this.input.protocolDigest,
+      isPublishedInception: this.extractor.isFidInception,
+    };
+    const untested = { ...context, settings: { ...context.settings, permutations: 0 } };
+    const own = float ?? candidate;
+    this.note('distances of the noise floor');
+    const floors = await scoreSets({
+      ...{ ...common, fake: floor.features, real: own.features, against: 'float', context: untested },
+    });
+    const values = Object.fromEntries(floors.map(({ metric, value }) => [metric, value]));
+    const scores: Score[] = [];
+    if (float !== null) {
+      this.note('distances to the float pictures');
+      const partners = partnerRows(candidate.images.keys, float.images.keys);
+      scores.push(
+        ...(await scoreSets({
+          ...{ ...common, fake: candidate.features, real: float.features, against: 'float', floor: values },
+          context: { ...context, partners },
+        })),
+      );
+    }
+    if (float === null && this.input.reference === null) {
+      const alone = await scoreSets({
+        ...common,
+        fake: candidate.features,
+        real: own.features,
+        against: 'float',
+        context,
+      });
+      return alone.filter(({ against }) => against === 'none');
+    }
+    this.note('distances to the reference');
+    const toReference = await this.toReference(
+      { ...common, fake: candidate.features, context },
+      values,
+      float !== null,
+    );
+    return [...scores, ...toReference];
+  }
+
+  /** Metrics of one set are counted once: with the float pictures where there are some. */
+  private async toReference(
+    request: Omit<SetScoreRequest, 'real' | 'against'>,
+    floor: Readonly<Record<string, number | null>>,
+    isAloneCounted: boolean,
+  ): Promise<Score[]> {
+    const { reference } = this.input;
+    if (reference === null) return [];
+    const { store } = this.context;
+    const keep = (scores: readonly Score[]): Score[] =>
+      scores
+        .filter(({ against }) => against !== 'none' || !isAloneCounted)
+        .map((score) => ({ ...score, notes: [...score.notes, ...reference.notes] }));
+    if (reference.features !== null) {
+      const real = await openFeatureSet(store, reference.features);
+      return keep(await scoreSets({ ...request, real, against: 'reference', floor }));
+    }
+    if (reference.statistics === null) return [];
+    const { statistics, close } = await openStatisticsFile(await store.path(reference.statistics));
+    try {
+      return keep(
+        statistics.rows === null
+          ? await scoreAgainstStatistics({ ...request, statistics })
+          : await scoreSets({ ...request, real: statistics.rows, against: 'reference', floor }),
+      );
+    } finally {
+      await close();
+    }
+  }
+
+  private async clip(candidate: OpenedSet): Promise<Score[]> {
+    const prompts = (await this.context.store.getJson(this.input.prompts)) as string[];
+    return clipScoreOf(this.extractor, this.executor, candidate, prompts);
+  }
+
+  private note(note: string): void {
+    this.context.progress({ done: 0, total: 1, unit: 'steps', note });
+  }
+}
+
+interface SameSeed {
+  readonly scores: readonly Score[];
+  readonly pictures: EvaluationDetails['pictures'];
+}
+
+const NOTHING: SameSeed = { scores: [], pictures: {} };
+
+function pictureValues({ psnrDb, ssim, lpips }: PairedImageScores): EvaluationDetails['pictures'] {
+  return {
+    psnr: [...psnrDb],
+    ...(ssim === null ? {} : { ssim: [...ssim] }),
+    ...(lpips === null ? {} : { lpips: [...lpips] }),
+  };
+}
+
+function shortly({ name, value, unit }: Score): string {
+  return `${name} ${value?.toPrecision(4)}${unit === '' ? '' : ` ${unit}`}`;
+}

@@ -1,0 +1,252 @@
+import { setCurrentDetails, setHandler, upsertSearchAttributes, workflowInfo } from '@temporalio/workflow';
+import type { ArtifactRef } from '../contracts/artifact.js';
+import {
+  type EvaluationActivities,
+  type EvaluationSpec,
+  type EvaluationSummary,
+  evaluationSpecSchema,
+  type SampledSetRefs,
+  type ShardSampling,
+} from '../contracts/evaluation-activities.js';
+import type { StageRow } from '../contracts/run-summary.js';
+import type { StageOutcome } from '../contracts/stages.js';
+import { evaluationDetails } from './evaluation-details.js';
+import { type EvaluationStageId, evaluationRows, shardsOf } from './evaluation-state.js';
+import { activitiesOn, parsed, summarized } from './proxied-activities.js';
+import { progressQuery, type TaskQueues, taskQueuesSchema } from './quantize-pipeline.js';
+import { evaluationSummaryQuery } from './queries.js';
+
+/**
+ * Evaluates a pipeline folder: pictures of the float pipeline, of the candidate and of the noise floor are sampled shard by
+ * shard, on as many workers as there are; features are extracted once; scores are computed from what is kept.
+ */
+export async function evaluatePipeline(rawSpec: EvaluationSpec, rawQueues: TaskQueues): Promise<EvaluationSummary> {
+  const spec = parsed(evaluationSpecSchema, rawSpec, 'evaluation spec');
+  const queues = parsed(taskQueuesSchema, rawQueues, 'task queues');
+  return new EvaluateRun(spec, queues).execute();
+}
+
+interface SampledSet {
+  readonly id: 'float' | 'candidate' | 'floor';
+  readonly pipeline: ArtifactRef;
+  readonly sampling: ShardSampling;
+  /** Of the float shards; null: these are they. */
+  readonly against: readonly ArtifactRef[] | null;
+}
+
+class EvaluateRun {
+  private summary: EvaluationSummary;
+  private readonly calls: EvaluationActivities;
+  private readonly shards: readonly { readonly first: number; readonly end: number }[];
+
+  constructor(
+    private readonly spec: EvaluationSpec,
+    queues: TaskQueues,
+  ) {
+    this.calls = callsOf(queues);
+    this.shards = shardsOf(spec.protocol.samples);
+    this.summary = emptySummary(spec);
+    setHandler(progressQuery, () => {
+      const done = this.summary.stages.filter(({ state }) => state === 'done' || state === 'reused').length;
+      return { schemaVersion: 1, done, total: this.summary.total, stages: this.summary.stages };
+    });
+    setHandler(evaluationSummaryQuery, () => this.summary);
+    upsertSearchAttributes({ NibbleModel: [spec.candidate.name], NibbleRecipe: [spec.protocol.name] });
+    this.show();
+  }
+
+  async execute(): Promise<EvaluationSummary> {
+    const { spec } = this;
+    const { pipeline: candidate } = await this.single('import', () =>
+      this.calls.importFolder({ folder: spec.candidate }),
+    );
+    const against = spec.against;
+    const float =
+      against === null
+        ? null
+        : (await this.single('import-float', () => this.calls.importFolder({ folder: against }))).pipeline;
+    const reference = await this.reference();
+    const own = float ?? candidate;
+    const sampling = samplingOf(spec);
+    const base = await this.set({ id: 'float', pipeline: own, sampling, against: null });
+    const compared = base.trajectories;
+    const floorSampling = { ...sampling, seed: sampling.seed + 1 };
+    const floor = await this.set({ id: 'floor', pipeline: own, sampling: floorSampling, against: compared });
+    const evaluated =
+      float === null ? base : await this.set({ id: 'candidate', pipeline: candidate, sampling, against: compared });
+    const comparison = float === null ? null : await this.compare(float, candidate, sampling, compared);
+    const { latency } = await this.single('latency', () =>
+      this.calls.measureLatency({ reference: float, candidate, compute: spec.compute }),
+    );
+    const sets = { float: float === null ? null : base, candidate: evaluated, floor };
+    const scored = await this.score(sets, reference, comparison);
+    return this.report({ candidate, float, sets, comparison, latency, ...scored, notes: reference?.notes ?? [] });
+  }
+
+  private async reference() {
+    const { reference, extractor, protocol, compute } = this.spec;
+    if (reference === null) return null;
+    const input = { reference, extractor, resize: protocol.resize, compute };
+    const { features, statistics, notes } = await this.single('import-reference', () =>
+      this.calls.importReference(input),
+    );
+    return { features, statistics, notes: notes.map((note) => `reference: ${note}`) };
+  }
+
+  /** All shards of a set at once: workers take them as they are free. */
+  private async set(set: SampledSet): Promise<SampledSetRefs> {
+    const { extractor, protocol, compute, prompts } = this.spec;
+    const sampled = await this.sharded(`pictures-${set.id}`, this.shards, ({ first, end }, index) => {
+      const against = set.against === null ? null : (set.against[index] ?? null);
+      const input = { pipeline: set.pipeline, prompts, sampling: set.sampling, first, end, against, compute };
+      return this.calls.sampleShard(input);
+    });
+    const extracted = await this.sharded(`features-${set.id}`, sampled, ({ images }) =>
+      this.calls.extractShard({ images, extractor, resize: protocol.resize, compute }),
+    );
+    return {
+      images: sampled.map(({ images }) => images),
+      trajectories: sampled.map(({ trajectories }) => trajectories),
+      features: extracted.map(({ features }) => features),
+    };
+  }
+
+  private async compare(
+    reference: ArtifactRef,
+    candidate: ArtifactRef,
+    sampling: ShardSampling,
+    trajectories: readonly ArtifactRef[],
+  ): Promise<ArtifactRef | null> {
+    if (sampling.trajectories === 0) return null;
+    const { prompts, compute } = this.spec;
+    const kept = trajectories.slice(0, this.shards.filter(({ first }) => first < sampling.trajectories).length);
+    const input = { reference, candidate, prompts, sampling, trajectories: kept, compute };
+    return (await this.single('compare', () => this.calls.compareDenoisers(input))).comparison;
+  }
+
+  private async score(
+    sets: { float: SampledSetRefs | null; candidate: SampledSetRefs; floor: SampledSetRefs },
+    reference: Parameters<EvaluationActivities['scoreEvaluation']>[0]['reference'],
+    comparison: ArtifactRef | null,
+  ) {
+    const { protocol, protocolDigest, extractor, prompts, compute } = this.spec;
+    const input = { protocol, protocolDigest, extractor, prompts, ...sets, reference, comparison, compute };
+    const { scores, details } = await this.single('score', () => this.calls.scoreEvaluation(input));
+    return { scores, details };
+  }
+
+  private async report(made: {
+    candidate: ArtifactRef;
+    float: ArtifactRef | null;
+    sets: { float: SampledSetRefs | null; candidate: SampledSetRefs };
+    comparison: ArtifactRef | null;
+    latency: ArtifactRef;
+    scores: ArtifactRef;
+    details: ArtifactRef;
+    notes: string[];
+  }): Promise<EvaluationSummary> {
+    const { workflowId, runId } = workflowInfo();
+    const { candidate, float, sets, ...rest } = made;
+    const input = {
+      ...{ spec: this.spec, workflowId, runId, ...rest, candidatePipeline: candidate, floatPipeline: float },
+      ...{ candidateImages: sets.candidate.images, floatImages: sets.float?.images ?? null },
+      stages: [...this.summary.stages],
+    };
+    const { report, list } = await this.single('report', () => this.calls.renderEvaluation(input));
+    this.update({ report, scores: list });
+    return this.summary;
+  }
+
+  private async single<Result extends StageOutcome>(
+    id: EvaluationStageId,
+    run: () => Promise<Result>,
+  ): Promise<Result> {
+    const [result] = await this.sharded(id, [undefined], run);
+    if (result === undefined) throw new RangeError(`stage ${id} gave nothing`);
+    return result;
+  }
+
+  /** One row of the table for one or many activities of a kind. */
+  private async sharded<Item, Result extends StageOutcome>(
+    id: EvaluationStageId,
+    items: readonly Item[],
+    run: (item: Item, index: number) => Promise<Result>,
+  ): Promise<Result[]> {
+    this.setRow(id, { state: 'running' });
+    let done = 0;
+    const results = await Promise.all(
+      items.map(async (item, index) => {
+        const result = await run(item, index);
+        done += 1;
+        if (items.length > 1) this.setRow(id, { summary: `${done} of ${items.length} shards` });
+        return result;
+      }),
+    );
+    const seconds = results.reduce((sum, result) => sum + result.seconds, 0);
+    const isReused = results.every(({ reused }) => reused);
+    const summary = results.length === 1 ? (results[0]?.summary ?? '') : `${results.length} shards`;
+    this.setRow(id, { state: isReused ? 'reused' : 'done', seconds, summary: summary.slice(0, 200) });
+    return results;
+  }
+
+  private setRow(id: string, change: Partial<StageRow>): void {
+    const stages = this.summary.stages.map((row) => (row.id === id ? { ...row, ...change } : row));
+    this.update({ stages, reused: stages.filter(({ state }) => state === 'reused').length });
+    if (change.state === 'running') upsertSearchAttributes({ NibbleStage: [id] });
+  }
+
+  private update(change: Partial<EvaluationSummary>): void {
+    this.summary = { ...this.summary, ...change };
+    this.show();
+  }
+
+  private show(): void {
+    setCurrentDetails(evaluationDetails(this.summary));
+  }
+}
+
+/** Every activity with its queue and with what the UI shows beside it. */
+function callsOf(queues: TaskQueues): EvaluationActivities {
+  const cpu = activitiesOn(queues.cpu);
+  const gpu = activitiesOn(queues.gpu);
+  return {
+    importFolder: summarized(cpu.importFolder, ({ folder }) => `import ${folder.name}`),
+    importReference: summarized(gpu.importReference, ({ reference }) => `read the reference ${reference.name}`),
+    sampleShard: summarized(gpu.sampleShard, ({ first, end }) => `sample pictures ${first} to ${end - 1}`),
+    extractShard: summarized(gpu.extractShard, ({ extractor }) => `features by ${extractor.name}`),
+    compareDenoisers: summarized(gpu.compareDenoisers, () => 'compare denoiser and layers'),
+    measureLatency: summarized(gpu.measureLatency, () => 'time the denoisers'),
+    scoreEvaluation: summarized(gpu.scoreEvaluation, () => 'score'),
+    renderEvaluation: summarized(cpu.renderEvaluation, ({ spec }) => `write ${spec.out}`.slice(0, 200)),
+  };
+}
+
+function samplingOf({ protocol }: EvaluationSpec): ShardSampling {
+  const { samples, seed, images, trajectories, timestepPairs, sampling } = protocol;
+  const { steps, guidance } = sampling;
+  return { samples, seed, steps, guidance: guidance ?? 1, images, trajectories, timestepPairs };
+}
+
+function emptySummary(spec: EvaluationSpec): EvaluationSummary {
+  const { workflowId, runId } = workflowInfo();
+  const stages = evaluationRows(spec);
+  return {
+    schemaVersion: 1,
+    kind: 'evaluation',
+    workflowId,
+    runId,
+    pipeline: spec.candidate.name,
+    against: spec.against?.name ?? null,
+    protocol: spec.protocol.name,
+    protocolDigest: spec.protocolDigest,
+    device: spec.compute.device,
+    samples: spec.protocol.samples,
+    out: spec.out,
+    report: null,
+    reused: 0,
+    total: stages.length,
+    stages,
+    scores: [],
+    artifacts: {},
+  };
+}
