@@ -10,12 +10,15 @@ import { importOnnxExtractor } from '../../activities/import-onnx-extractor.js';
 import { packageFile } from '../../activities/package-file.js';
 import { NibbleflowError } from '../../contracts/errors.js';
 import { extractFeatures } from '../../evaluation/features/extract-features.js';
+import type { FeatureSet } from '../../evaluation/features/feature-set.js';
 import type { Images } from '../../evaluation/metrics/image-pairs.js';
+import { scoreSets } from '../../evaluation/score-sets.js';
 import { Graph, initializerFromTensor, node } from '../../models/onnx/graph.js';
 import { writeModel } from '../../models/onnx/model-proto.js';
 import { ModelProtoSchema, StringStringEntryProtoSchema, TensorProto_DataLocation } from '../../models/onnx/onnx_pb.js';
 import { float32, type Tensor } from '../../models/tensors/tensor.js';
 import { formulaWeights, goldenArray } from '../evaluation/features/inception/formula-weights.js';
+import { metricContext, normalRows } from '../evaluation/metrics/metric-context.js';
 import { stateDictFile } from '../models/weights/torch-files.js';
 
 /** Of max|pool3|: the golden's 2e-4 leaves room for how the engine fuses normalizations into convolutions. */
@@ -109,6 +112,23 @@ describe('weights of the Inception network', () => {
     );
     expect(computed.length).toBe(pool3.length);
     expect(difference).toBeLessThan(FEATURE_TOLERANCE * largest);
+  });
+
+  it('give scores that are named after them', async () => {
+    const found = await findExtractor('formula', extractors);
+    const setOf = (seed: number): FeatureSet => ({
+      extractor: { name: found.spec.name, sha256: found.sha256 },
+      keys: Array.from({ length: 32 }, (_, index) => String(index).padStart(64, '0')),
+      pool: normalRows(seed, 32, 8),
+    });
+    const request = {
+      ...{ fake: setOf(1), real: setOf(2), against: 'reference' as const, metrics: ['frechet'], protocol: null },
+      context: metricContext(),
+    };
+    const nameOf = async (isPublishedInception: boolean): Promise<string | undefined> =>
+      (await scoreSets({ ...request, isPublishedInception }))[0]?.name;
+    expect(await nameOf(found.isFidInception)).toBe(`frechet[formula@${found.sha256.slice(0, 8)}]-32`);
+    expect(await nameOf(true)).toBe('fid-32');
   });
 
   it('give the same model each time, in place of the one before', async () => {
