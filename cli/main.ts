@@ -12,6 +12,7 @@ import { planCommand } from './commands/plan.js';
 import { quantizeCommand } from './commands/quantize.js';
 import { runsCommand } from './commands/runs.js';
 import { schemaCommand } from './commands/schema.js';
+import { scoreCommand } from './commands/score.js';
 import { statsCommand } from './commands/stats.js';
 import { statusCommand } from './commands/status.js';
 import { upCommand } from './commands/up.js';
@@ -23,6 +24,7 @@ const COMMANDS: readonly ((run: CommandAction) => Command)[] = [
   quantizeCommand,
   demoCommand,
   planCommand,
+  scoreCommand,
   statsCommand,
   extractorCommand,
   statusCommand,
