@@ -159,6 +159,10 @@ async function addTile({ gemm, result, columns }: Slice, feeds: Feeds, rows: Ran
   const { y } = await gemm.run(feeds);
   const width = right[1] - right[0];
   const values = y?.data as Float64Array;
+  if (columns[0] === 0 && width === result.cols) {
+    result.data.set(values, rows[0] * width);
+    return;
+  }
   for (let row = rows[0]; row < rows[1]; row += 1) {
     const from = values.subarray((row - rows[0]) * width, (row - rows[0] + 1) * width);
     const at = row * result.cols + right[0];

@@ -26,13 +26,13 @@ const CONVERGED = 8 * Number.EPSILON;
 /** W [m, n] of M [m, n]. A zero M gives a zero W. @throws RangeError for a matrix that is not finite */
 export async function polarFactor(m: Matrix, products: MatrixProducts, breathe: Breathe): Promise<Matrix> {
   const isWide = m.cols > m.rows;
-  let state = isWide ? m : transpose(m); // Xᵀ or X: its rows are the smaller side
+  let state = isWide ? copied(m) : transpose(m); // Xᵀ or X: its rows are the smaller side
   let gram = await products.timesTransposed(state, state);
   const square = Math.sqrt(dot(gram.data, gram.data));
   if (!Number.isFinite(square)) throw new RangeError('a polar factor of a matrix that is not finite');
   if (square === 0) return zeroMatrix(m.rows, m.cols);
-  state = scaled(state, 1 / Math.sqrt(square));
-  gram = scaled(gram, 1 / square);
+  scale(state, 1 / Math.sqrt(square));
+  scale(gram, 1 / square);
   for (const [step, weights] of WEIGHTS.entries()) {
     if (step > 0) gram = await products.timesTransposed(state, state);
     state = await halleyStep(state, gram, weights, products, breathe);
@@ -74,7 +74,7 @@ function bestWeights(l: number): Weights {
   return { a, b, c: a + b - 1 };
 }
 
-/** (b/c)·X + (a − b/c)·(I + c·G)⁻¹·X with G = X·Xᵀ. */
+/** (b/c)·X + (a − b/c)·(I + c·G)⁻¹·X with G = X·Xᵀ, which is overwritten. */
 async function halleyStep(
   x: Matrix,
   gram: Matrix,
@@ -82,11 +82,11 @@ async function halleyStep(
   products: MatrixProducts,
   breathe: Breathe,
 ): Promise<Matrix> {
-  const shifted = scaled(gram, c);
-  for (let i = 0; i < shifted.rows; i += 1) {
-    shifted.data[i * shifted.cols + i] = (shifted.data[i * shifted.cols + i] as number) + 1;
+  scale(gram, c);
+  for (let i = 0; i < gram.rows; i += 1) {
+    gram.data[i * gram.cols + i] = (gram.data[i * gram.cols + i] as number) + 1;
   }
-  const root = transpose(await inverseCholeskyFactor(shifted, products, breathe));
+  const root = transpose(await inverseCholeskyFactor(gram, products, breathe));
   const inverse = await products.timesTransposed(root, root);
   const moved = await products.timesTransposed(inverse, transpose(x));
   const [keep, add] = [b / c, a - b / c];
@@ -96,6 +96,10 @@ async function halleyStep(
   return moved;
 }
 
-function scaled({ rows, cols, data }: Matrix, factor: number): Matrix {
-  return { rows, cols, data: data.map((value) => value * factor) };
+function copied({ rows, cols, data }: Matrix): Matrix {
+  return { rows, cols, data: data.slice() };
+}
+
+function scale({ data }: Matrix, factor: number): void {
+  for (let i = 0; i < data.length; i += 1) data[i] = (data[i] as number) * factor;
 }

@@ -54,8 +54,9 @@ const BLOCK = 32;
 
 /** @throws NibbleflowError InvalidInput with the row of the first feature that is no number */
 export function refuseNonFinite(data: Float32Array, d: number, firstRow: number): void {
-  const broken = data.findIndex((value) => !Number.isFinite(value));
-  if (broken < 0) return;
+  let broken = 0;
+  while (broken < data.length && Number.isFinite(data[broken])) broken += 1;
+  if (broken === data.length) return;
   const row = firstRow + Math.floor(broken / d);
   throw new NibbleflowError(
     'InvalidInput',
