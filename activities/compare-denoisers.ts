@@ -62,7 +62,7 @@ async function compare(input: Input, context: StageContext, executor: EngineExec
   });
   await denoiser.release();
   // Every layer is looked for under its node's name, split ones included; what a candidate has not, is left out.
-  const recipe = recipeSchema.parse({ name: 'every layer' });
+  const recipe = recipeSchema.parse({ name: 'every-layer' });
   const layers = await compareLayers({ context, executor, reference, candidate: graph, recipe, pairs });
   return {
     schemaVersion: 1,

@@ -27,11 +27,11 @@ import {
 } from '../evaluation/trajectory-scores.js';
 import { readSafetensors } from '../models/tensors/safetensors.js';
 import type { Tensor } from '../models/tensors/tensor.js';
-import { clipScoreOf } from './clip-score-of.js';
 import type { EngineExecutor } from './engine/engine-executor.js';
 import { evaluationExtractor } from './evaluation-extractor.js';
 import type { FoundExtractor } from './extractor-folder.js';
 import { openLayers } from './features/open-layers.js';
+import { promptScore } from './features/prompt-score.js';
 import { mergeFeatureSets, openFeatureSet } from './features/stored-feature-set.js';
 import { openStoredPictures } from './images/stored-pictures.js';
 import { type ActivityDeps, runStage, type StageContext } from './stage-frame.js';
@@ -259,9 +259,16 @@ class EvaluationScoring {
     }
   }
 
-  private async clip(candidate: OpenedSet): Promise<Score[]> {
-    const prompts = (await this.context.store.getJson(this.input.prompts)) as string[];
-    return clipScoreOf(this.extractor, this.executor, candidate, prompts);
+  private async clip({ images, features }: OpenedSet): Promise<Score[]> {
+    const { executor, extractor, context } = this;
+    const { store } = context;
+    const { protocol, protocolDigest } = this.input;
+    const prompts = ((await store.getJson(this.input.prompts)) as string[]).slice(0, images.n);
+    const score = await promptScore({
+      ...{ images, features, prompts, extractor, executor, store, context },
+      ...{ resize: protocol.resize, protocol: protocolDigest },
+    });
+    return score === null ? [] : [score];
   }
 
   private note(note: string): void {

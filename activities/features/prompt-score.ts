@@ -1,7 +1,7 @@
 import { NibbleflowError } from '../../contracts/errors.js';
 import type { Score } from '../../contracts/score.js';
 import { extractorLabel } from '../../evaluation/features/extractor-spec.js';
-import { canonicalOrder } from '../../evaluation/features/feature-set.js';
+import { canonicalOrder, type FeatureSet } from '../../evaluation/features/feature-set.js';
 import type { PictureSource } from '../../evaluation/features/picture-source.js';
 import type { ResizeMode } from '../../evaluation/features/resize-modes.js';
 import { clipScores } from '../../evaluation/metrics/clip-score.js';
@@ -18,6 +18,8 @@ const TILE = 1024;
 
 export interface PromptScoring {
   readonly images: PictureSource;
+  /** Their features, where those are at hand already. */
+  readonly features?: FeatureSet;
   /** One for each picture, in the source's order. */
   readonly prompts: readonly string[];
   readonly extractor: FoundExtractor;
@@ -43,7 +45,7 @@ export async function promptScore(options: PromptScoring): Promise<Score | null>
   const encoder = await openTextEncoder(extractor, executor);
   if (encoder === null) return null;
   try {
-    const { set } = await extractFeatureSet(options);
+    const set = options.features ?? (await extractFeatureSet(options)).set;
     const order = canonicalOrder(images.keys);
     const values = new Float64Array(images.n);
     for (let first = 0; first < images.n; first += TILE) {

@@ -1,0 +1,54 @@
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { EvaluationSpec } from '../../contracts/evaluation-activities.js';
+import { tinyUnet, writeTinyPipeline } from '../fixtures/tiny-pipeline.js';
+import { evaluateInShards, tinyEvaluation } from './evaluation-steps.js';
+import { perturbed } from './perturbed-unet.js';
+import { Bench } from './run-chain.js';
+
+/** Two whole shards of the smallest size and a part of a batch. */
+const SAMPLES = 28;
+
+let bench: Bench;
+let spec: EvaluationSpec;
+let same: EvaluationSpec;
+
+beforeAll(async () => {
+  bench = await Bench.open();
+  const [float, candidate] = [join(bench.folder, 'float'), join(bench.folder, 'candidate')];
+  await writeTinyPipeline(float);
+  await writeTinyPipeline(candidate, perturbed(tinyUnet(), 0.02));
+  spec = await tinyEvaluation(bench.store, { candidate, float, out: bench.folder }, SAMPLES);
+  same = await tinyEvaluation(bench.store, { candidate: float, float, out: bench.folder }, SAMPLES);
+});
+
+afterAll(() => bench.close());
+
+describe('an evaluation in shards', () => {
+  it('gives the same scores, to the bit, however many shards there are', async () => {
+    const whole = await evaluateInShards(bench, spec, 32);
+    const parts = await evaluateInShards(bench, spec, 8);
+    expect(whole.sets.candidate.images).toHaveLength(1);
+    expect(parts.sets.candidate.images).toHaveLength(4);
+    expect(parts.scores).toEqual(whole.scores);
+    const byMetric = new Map(whole.scores.map((score) => [`${score.metric} ${score.against}`, score]));
+    for (const metric of ['psnr float', 'ssim float', 'latent-sqnr float', 'frechet float', 'kid float']) {
+      expect(byMetric.get(metric)?.value, metric).toEqual(expect.any(Number));
+      expect(byMetric.get(metric)?.floor, metric).toEqual(expect.any(Number));
+    }
+    expect(byMetric.get('psnr float')).toMatchObject({ name: `psnr-${SAMPLES}`, n: SAMPLES, interval: 'student-t' });
+    expect(byMetric.get('frechet float')?.name).toMatch(/^frechet\[cifar10-resnet@[0-9a-f]{8}\]-28$/);
+    expect(byMetric.get('denoiser-relative-mse float')?.value).toBeGreaterThan(0);
+  });
+
+  it('finds no distance between a pipeline and itself', async () => {
+    const { scores } = await evaluateInShards(bench, same, 16);
+    const value = (metric: string) => scores.find((score) => score.metric === metric)?.value;
+    expect(value('frechet')).toBe(0);
+    expect(value('lpips')).toBe(0);
+    expect(value('ssim')).toBe(1);
+    expect(value('denoiser-relative-mse')).toBe(0);
+    expect(value('trajectory-error')).toBe(0);
+    expect(value('mind')).toBe(0);
+  });
+});
