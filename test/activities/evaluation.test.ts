@@ -41,6 +41,34 @@ describe('an evaluation in shards', () => {
     expect(byMetric.get('denoiser-relative-mse float')?.value).toBeGreaterThan(0);
   });
 
+  it('goes on in the middle of a shard, and ends with the same pictures', async () => {
+    const { prompts, protocol, compute } = spec;
+    const { seed, images, timestepPairs } = protocol;
+    const sampling = {
+      samples: SAMPLES,
+      seed: seed + 7,
+      steps: 3,
+      guidance: 1,
+      images,
+      trajectories: 28,
+      timestepPairs,
+    };
+    const { pipeline } = await bench.activities.importFolder({ folder: same.candidate });
+    const input = { pipeline, prompts, sampling, first: 0, end: SAMPLES, against: null, compute };
+    const cause = await bench.interrupted(() => bench.activities.sampleShard(input));
+    expect(cause).toMatchObject({ message: 'interrupted by the test' });
+    const resumed = await bench.activities.sampleShard(input);
+    const other = await Bench.open();
+    try {
+      await other.activities.importFolder({ folder: same.candidate });
+      await other.store.putJson('file', new Array<string>(SAMPLES).fill(''));
+      const undisturbed = await other.activities.sampleShard(input);
+      expect(resumed).toMatchObject({ images: undisturbed.images, trajectories: undisturbed.trajectories });
+    } finally {
+      await other.close();
+    }
+  });
+
   it('finds no distance between a pipeline and itself', async () => {
     const { scores } = await evaluateInShards(bench, same, 16);
     const value = (metric: string) => scores.find((score) => score.metric === metric)?.value;
