@@ -82,6 +82,8 @@ class QuantizeRun {
     const shipped = await this.stage('convert', 'cpu', 'convertPipeline', converting);
     this.update({ denoiserBytes: shipped.denoiserBytes, floatDenoiserBytes: shipped.floatDenoiserBytes });
     await this.evaluate('evaluate', parts, shipped.pipeline, this.has('finetune') ? 'finetuned' : 'quantized');
+    const timing = { reference: pipeline, candidate: shipped.pipeline, compute };
+    await this.stage('latency', 'gpu', 'measureLatency', timing);
     return this.report();
   }
 

@@ -46,6 +46,7 @@ export function plannedStages(spec: RunSpec): PlannedStage[] {
     finetunes && { id: 'finetune', stage: 'finetune', title: finetuneTitle(recipe.finetuning.phases.length) },
     { id: 'convert', stage: 'convert', title: 'convert to QuantizeLinear/DequantizeLinear' },
     { id: 'evaluate', stage: 'evaluate', title: 'evaluate the shipped pipeline' },
+    { id: 'latency', stage: 'latency', title: 'time float and shipped denoiser' },
     { id: 'report', stage: 'report', title: `write ${spec.out}` },
   ];
   return stages.filter((stage) => stage !== false);

@@ -96,7 +96,7 @@ describe('nibbleflow quantize', () => {
   it('reuses every stage when the same command runs again', async () => {
     const again = await first.run(...first.quantizeArguments());
     expect(again).toMatchObject({ code: 0 });
-    expect(again.stdout).toContain('reused 13 of 13');
+    expect(again.stdout).toContain('reused 14 of 14');
     expect(again.stdout).toContain('Same-seed PSNR');
     expect(again.stdout).toContain(join(first.out, 'report.html'));
     expect(again.stdout).toMatch(/http:\/\/127\.0\.0\.1:\d+\/namespaces\/default\/workflows\/quantize%2Femoji-t2i/);
@@ -109,10 +109,10 @@ describe('nibbleflow quantize', () => {
       await first.run('runs'),
       await first.run('attach', id),
     ];
-    expect(status.stdout).toContain(`${summary.workflowId}  completed  13 of 13 stages`);
+    expect(status.stdout).toContain(`${summary.workflowId}  completed  14 of 14 stages`);
     expect(runs.stdout.match(new RegExp(`${summary.workflowId} +completed`, 'g'))).toHaveLength(2);
     expect(attach).toMatchObject({ code: 0 });
-    expect(attach.stdout).toContain('reused 13 of 13');
+    expect(attach.stdout).toContain('reused 14 of 14');
   });
 
   it('leaves no process behind after down, engine children included', async () => {

@@ -85,6 +85,7 @@ const factories = {
   evaluatePipeline: body('evaluate', { scores: 'scores', images: 'images' }, (input: { label: string }) => ({
     headline: { label: input.label, ...scores },
   })),
+  measureLatency: body('latency', { latency: 'comparison' }, () => ({})),
   renderReport: body('report', { reportRef: 'report' }, (input: { spec: RunSpec }) => ({
     out: input.spec.out,
     report: join(input.spec.out, 'report.html'),
@@ -146,7 +147,7 @@ function start(runSpec: unknown, workflowId: string): Promise<WorkflowHandle> {
 
 const ALL_STAGES = [
   ...['import', 'plan', 'sample', 'transform', 'observe', 'round', 'evaluate', 'convert', 'evaluate'],
-  ...['finetune', 'convert', 'evaluate', 'report'],
+  ...['finetune', 'convert', 'evaluate', 'latency', 'report'],
 ];
 
 describe('the quantize workflow', () => {
@@ -155,7 +156,7 @@ describe('the quantize workflow', () => {
     const first = (await (await start(spec('whole'), 'quantize/tiny/whole/1')).result()) as RunSummary;
     expect(order).toEqual(ALL_STAGES);
     expect(first).toMatchObject({
-      total: 13,
+      total: 14,
       reused: 0,
       report: '/out/tiny/report.html',
       validation: { before: 2, after: 1 },
@@ -167,7 +168,7 @@ describe('the quantize workflow', () => {
     ]);
     const second = (await (await start(spec('whole'), 'quantize/tiny/whole/1')).result()) as RunSummary;
     expect(order).toEqual(ALL_STAGES);
-    expect(second).toMatchObject({ total: 13, reused: 13 });
+    expect(second).toMatchObject({ total: 14, reused: 14 });
     expect(second.artifacts).toEqual(first.artifacts);
     expect(second.runId).not.toBe(first.runId);
   });
@@ -186,6 +187,7 @@ describe('the quantize workflow', () => {
       'evaluate',
       'convert',
       'evaluate',
+      'latency',
       'report',
     ]);
     expect(summary.scores.map((score) => score.label)).toEqual(['noise floor (float, other seeds)', 'quantized']);
@@ -231,7 +233,7 @@ describe('the quantize workflow', () => {
     const activities = cut + blocks + 2 * waves;
     expect(order.slice(5)).toEqual([
       ...['round', ...new Array<string>(activities).fill('reconstruct')],
-      ...['evaluate', 'convert', 'evaluate', 'report'],
+      ...['evaluate', 'convert', 'evaluate', 'latency', 'report'],
     ]);
     const row = summary.stages.find(({ id }) => id === 'reconstruct');
     expect(row).toMatchObject({
@@ -315,7 +317,7 @@ describe('the quantize workflow', () => {
     const handle = await start(spec('shown'), 'quantize/tiny/shown/1');
     await atSampling;
     const progress = await handle.query<RunProgress>(PROGRESS_QUERY);
-    expect(progress).toMatchObject({ done: 2, total: 13 });
+    expect(progress).toMatchObject({ done: 2, total: 14 });
     expect(progress.stages.find((row) => row.state === 'running')?.id).toBe('sample');
     const metadata = await handle.query<{ currentDetails: string }>('__temporal_workflow_metadata');
     expect(metadata.currentDetails).toContain('| ▶ | sample 128 float trajectories |');
