@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { type Activities, type RenderReportResult, renderReportInputSchema } from '../contracts/activities.js';
 import type { ArtifactRef } from '../contracts/artifact.js';
+import { PICTURES_FILE, SCORES_FILE } from '../contracts/picture-scores.js';
 import type { RunSummary } from '../contracts/run-summary.js';
 import { renderModelCard } from '../evaluation/report/model-card.js';
 import { renderReport } from '../evaluation/report/render-report.js';
@@ -15,16 +16,16 @@ const REPORT_FILE = 'report.html';
 const SAMPLES_FILE = 'samples.png';
 
 /** An input that is an earlier output has these of another run. */
-const OWN_FILES: ReadonlySet<string> = new Set([REPORT_FILE, SAMPLES_FILE, MANIFEST_FILE]);
+const OWN_FILES: ReadonlySet<string> = new Set([REPORT_FILE, SAMPLES_FILE, MANIFEST_FILE, SCORES_FILE, PICTURES_FILE]);
 
-/** Writes the output folder: the shipped model files, a model card, the manifest, the report and sample pictures. */
+/** Writes the output folder: the shipped model files, a model card, the manifest, the scores, the report and sample pictures. */
 export function createRenderReport(deps: ActivityDeps): Activities['renderReport'] {
   return (rawInput) =>
     runStage(
       deps,
       {
         stage: 'report',
-        version: 1,
+        version: 2,
         input: renderReportInputSchema,
         // Run ids and stage times differ between runs of the same thing; what they made does not.
         key: ({ spec, artifacts }) => ({ ...spec, source: '', artifacts }),
@@ -48,13 +49,15 @@ async function publish(
 ): Promise<Omit<RenderReportResult, 'reused' | 'seconds'>> {
   const { store } = context;
   const { spec, artifacts } = input;
-  const { data, samples, evaluations } = await reportData(store, input);
+  const { data, samples, evaluations, pictures } = await reportData(store, input);
   const put = (text: string): Promise<ArtifactRef> => store.put('file', new TextEncoder().encode(text));
   const shipped = await loadManifest(store, needed(artifacts, 'convert.pipeline'));
   const reportRef = await store.put('report', new TextEncoder().encode(renderReport(data)));
   const own: OutputFile[] = [
     { path: 'README.md', ref: await put(renderModelCard(data)) },
     { path: REPORT_FILE, ref: reportRef },
+    { path: SCORES_FILE, ref: await put(`${JSON.stringify(data.scoreList ?? [], null, 2)}\n`) },
+    ...(pictures === null ? [] : [{ path: PICTURES_FILE, ref: await put(`${JSON.stringify(pictures)}\n`) }]),
     ...(samples === null ? [] : [{ path: SAMPLES_FILE, ref: await store.put('file', samples) }]),
   ];
   const files = [...shipped.files.filter(({ path }) => !OWN_FILES.has(path)), ...own];
@@ -90,7 +93,12 @@ function manifestOf(
     },
     versions: { nibbleflow: packageVersion(), node: process.version, ...facts },
     run: { workflowId, runId },
-    artifacts: Object.fromEntries(Object.entries(artifacts).map(([name, ref]) => [name, short(ref)])),
+    // Times differ from run to run; nothing that ships depends on them.
+    artifacts: Object.fromEntries(
+      Object.entries(artifacts)
+        .filter(([name]) => !name.startsWith('latency.'))
+        .map(([name, ref]) => [name, short(ref)]),
+    ),
     scores: evaluations.map(({ role, scores }) => ({
       role,
       label: scores.label,

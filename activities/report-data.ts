@@ -1,22 +1,34 @@
 import { basename } from 'node:path';
 import type { ArtifactRef } from '../contracts/artifact.js';
+import type { PictureScores } from '../contracts/picture-scores.js';
 import type { Recipe } from '../contracts/recipe.js';
 import type { RunSummary, StageRow } from '../contracts/run-summary.js';
 import type { RunSpec } from '../contracts/stages.js';
 import type { Images } from '../evaluation/metrics/image-pairs.js';
+import { scoresOf } from '../evaluation/pipeline-score-rows.js';
 import type { PipelineScores } from '../evaluation/pipeline-scores.js';
 import { coverageData, layerRows } from '../evaluation/report/layer-rows.js';
-import type { FinetuningData, ReportData, SampleSheet, ScoreRole, SizeData } from '../evaluation/report/report-data.js';
+import type {
+  FinetuningData,
+  LatencyData,
+  PromptExtremes,
+  ReportData,
+  SampleSheet,
+  ScoreRole,
+  SizeData,
+} from '../evaluation/report/report-data.js';
 import { type RoledScores, scoreTableData, timestepSeries } from '../evaluation/report/score-columns.js';
 import { readComponentGraph } from '../models/pipelines/component-graph.js';
 import { componentBytes } from '../models/pipelines/open-component.js';
 import { readSafetensors } from '../models/tensors/safetensors.js';
 import { bytesByPart } from '../quantization/conversion/bytes-by-part.js';
+import { weightBytes } from '../quantization/conversion/weight-bytes.js';
 import { bitsLabel } from '../quantization/coverage.js';
 import type { CurvePoint } from '../quantization/finetuning/finetuning-state.js';
+import type { QuantizationPlan } from '../quantization/layer-plan.js';
 import { loadPlan, loadPrompts } from './load-artifacts.js';
 import { packageVersion } from './package-file.js';
-import { sampleSheet } from './sample-sheet.js';
+import { extremePrompts, picturesAt, sampleSheet } from './sample-sheet.js';
 import { sensitivityData } from './sensitivity-data.js';
 import type { LocalStore } from './store/local-store.js';
 import { loadPipeline } from './stored-pipeline.js';
@@ -38,11 +50,17 @@ const EVALUATIONS = [
   ['evaluate', 'after'],
 ] as const;
 
+export interface CollectedReport {
+  readonly data: ReportData;
+  /** The sample grid as a PNG; null for pictures without three channels. */
+  readonly samples: Uint8Array | null;
+  readonly evaluations: readonly RoledScores[];
+  /** Same-seed values of every picture of the shipped pipeline; null when nothing was evaluated. */
+  readonly pictures: PictureScores | null;
+}
+
 /** Everything the report shows, from the artifacts of a run. */
-export async function reportData(
-  store: LocalStore,
-  input: ReportInput,
-): Promise<{ data: ReportData; samples: Uint8Array | null; evaluations: readonly RoledScores[] }> {
+export async function reportData(store: LocalStore, input: ReportInput): Promise<CollectedReport> {
   const { spec, artifacts, summary, facts } = input;
   const evaluations = await loadEvaluations(store, artifacts);
   const shipped = evaluations.at(-1)?.scores;
@@ -50,20 +68,25 @@ export async function reportData(
     store,
     artifacts['mixed-precision.plan'] ?? artifacts['arrange.plan'] ?? needed(artifacts, 'plan.plan'),
   );
-  const sheet = await samplesOf(store, artifacts);
+  const prompts = (await loadPrompts(store, needed(artifacts, 'import.prompts'))).evaluation;
+  const sheets = await sheetsOf(store, artifacts, prompts, shipped);
   const errors = new Map((shipped?.layers ?? []).map(({ name, error }) => [name, error]));
+  const size = await sizeOf(store, artifacts, plan);
   const data: ReportData = {
     pipeline: spec.pipelineName,
     scheme: schemeOf(spec),
     scores: scoreTableData(evaluations),
     compute: spec.compute,
-    size: await sizeOf(store, artifacts),
+    scoreList: shipped === undefined ? [] : scoresOf(shipped, floorOf(evaluations)),
+    size: size.data,
     coverage: { ...coverageData(plan, bitsLabel), ...(summary.branches ? { branches: summary.branches } : {}) },
     notices: plan.notices,
-    samples: sheet?.sheet,
+    samples: sheets?.samples.sheet,
+    extremes: sheets?.extremes,
     timestepSqnr: timestepSeries(evaluations),
-    layers: layerRows(plan, errors),
+    layers: layerRows(plan, errors, size.byLayer),
     layerTimesteps: shipped?.layerTimesteps ?? undefined,
+    latency: await latencyOf(store, artifacts),
     sensitivity: await sensitivityData({
       store,
       artifacts,
@@ -77,7 +100,30 @@ export async function reportData(
     recipe: withoutMachinePaths(spec.recipe),
     run: { workflowId: input.workflowId, runId: input.runId },
   };
-  return { data, samples: sheet?.png ?? null, evaluations };
+  const pictures = shipped === undefined ? null : pictureScores(spec, prompts, shipped);
+  return { data, samples: sheets?.samples.png ?? null, evaluations, pictures };
+}
+
+async function latencyOf(store: LocalStore, artifacts: ReportInput['artifacts']): Promise<LatencyData | undefined> {
+  const ref = artifacts['latency.latency'];
+  return ref === undefined ? undefined : ((await store.getJson(ref)) as LatencyData);
+}
+
+function floorOf(evaluations: readonly RoledScores[]): PipelineScores | null {
+  return evaluations.find(({ role }) => role === 'floor')?.scores ?? null;
+}
+
+function pictureScores({ recipe, sourceDigest }: RunSpec, prompts: readonly string[], scores: PipelineScores) {
+  const { psnrDb, ssim, samples } = scores;
+  return {
+    schemaVersion: 1 as const,
+    prompts: prompts.slice(0, samples),
+    seed: recipe.evaluation.seed,
+    steps: recipe.sampling.steps,
+    guidance: recipe.sampling.guidance,
+    float: sourceDigest,
+    values: { psnr: [...psnrDb], ssim: [...ssim] },
+  };
 }
 
 /** The recipe as it is shown to others: the prompts' file without the folders of this machine. */
@@ -113,23 +159,46 @@ function shownRole(role: ScoreRole, artifacts: ReportInput['artifacts']): ScoreR
   return role === 'after' && artifacts['finetune.parameters'] === undefined ? 'before' : role;
 }
 
-async function samplesOf(
+interface Sheets {
+  readonly samples: { readonly png: Uint8Array; readonly sheet: SampleSheet };
+  readonly extremes: PromptExtremes | undefined;
+}
+
+async function sheetsOf(
   store: LocalStore,
   artifacts: ReportInput['artifacts'],
-): Promise<{ png: Uint8Array; sheet: SampleSheet } | null> {
+  prompts: readonly string[],
+  scores: PipelineScores | undefined,
+): Promise<Sheets | null> {
   const { tensors } = readSafetensors(await store.get(needed(artifacts, 'evaluate.images')));
   const [float, images] = [tensors.get('float'), tensors.get('images')];
   if (float?.dims[3] !== 3 || images === undefined) return null;
-  const prompts = (await loadPrompts(store, needed(artifacts, 'import.prompts'))).evaluation;
-  return sampleSheet(float as Images, images as Images, prompts);
+  const sides = { float: float as Images, candidate: images as Images };
+  const extremes = await extremePrompts({
+    values: scores?.psnrDb ?? [],
+    metric: 'PSNR',
+    unit: 'dB',
+    better: 'higher',
+    prompts,
+    read: async (indices) => ({
+      float: picturesAt(sides.float, indices),
+      candidate: picturesAt(sides.candidate, indices),
+    }),
+  });
+  return { samples: await sampleSheet(sides.float, sides.candidate, prompts), extremes };
 }
 
-async function sizeOf(store: LocalStore, artifacts: ReportInput['artifacts']): Promise<SizeData> {
+async function sizeOf(
+  store: LocalStore,
+  artifacts: ReportInput['artifacts'],
+  plan: QuantizationPlan,
+): Promise<{ data: SizeData; byLayer: ReadonlyMap<string, number> }> {
   const source = await loadPipeline(store, needed(artifacts, 'import.pipeline'));
   const shipped = await loadPipeline(store, needed(artifacts, 'convert.pipeline'));
   const quantizedBytes = shipped.files.read(shipped.denoiser.modelPath).byteLength;
-  const parts = bytesByPart(readComponentGraph(shipped.files, shipped.denoiser), quantizedBytes);
-  return {
+  const graph = readComponentGraph(shipped.files, shipped.denoiser);
+  const parts = bytesByPart(graph, quantizedBytes);
+  const data = {
     floatBytes: componentBytes(source.files, source.denoiser),
     quantizedBytes,
     parts: [
@@ -140,6 +209,11 @@ async function sizeOf(store: LocalStore, artifacts: ReportInput['artifacts']): P
       { label: 'graph', bytes: parts.graph },
     ],
   };
+  const sizes = plan.layers.flatMap(({ name, node }): [string, number][] => {
+    const size = weightBytes(graph, node);
+    return size === undefined ? [] : [[name, size]];
+  });
+  return { data, byLayer: new Map(sizes) };
 }
 
 async function finetuningOf(

@@ -1,6 +1,6 @@
 import type { Score } from '../../contracts/score.js';
 import { bytes, fixed, percent, signed } from './format-number.js';
-import { scoreInterval, scoreValue } from './format-score.js';
+import { metricName, scoreInterval, scoreValue } from './format-score.js';
 import { type Html, html } from './html.js';
 import type { ReportData } from './report-data.js';
 import { isSameSeed } from './score-groups.js';
@@ -54,7 +54,7 @@ function listFigures(scores: readonly Score[]): Figure[] {
       ? []
       : [
           {
-            label: score.metric === 'psnr' ? label : `${score.metric} ${label}`,
+            label: score.metric === 'psnr' ? label : `${metricName(score.metric)} ${label}`,
             value: `${scoreValue(score, score.value)}${score.unit === '' ? '' : ` ${score.unit}`}`,
             detail: listDetail(score),
           },
@@ -63,7 +63,7 @@ function listFigures(scores: readonly Score[]): Figure[] {
 }
 
 function listDetail(score: Score): string {
-  if (score.floor !== null) return `noise floor ${scoreValue(score, score.floor)}, n = ${score.n}`;
+  if (score.floor !== null) return `noise floor ${scoreValue(score, score.floor, 3)}, n = ${score.n}`;
   return score.low === null ? `n = ${score.n}` : `${scoreInterval(score)}, n = ${score.n}`;
 }
 

@@ -1,10 +1,22 @@
 import type { ActivationScheme, PlannedLayer, QuantizationPlan, WeightScheme } from '../../quantization/layer-plan.js';
 import type { CoverageData, LayerRow } from './report-data.js';
 
-/** One row per planned layer; `errors` are the layers' relative output errors by name. */
-export function layerRows(plan: QuantizationPlan, errors: ReadonlyMap<string, number>): LayerRow[] {
+/** Bytes of a weight element of a float model. */
+const FLOAT_BYTES = 4;
+
+/**
+ * One row per planned layer.
+ * @param errors the layers' relative output errors by name
+ * @param bytes what the layers' weights take in the shipped file, by name
+ */
+export function layerRows(
+  plan: QuantizationPlan,
+  errors: ReadonlyMap<string, number>,
+  bytes: ReadonlyMap<string, number> = new Map(),
+): LayerRow[] {
   return plan.layers.map((layer) => {
     const isQuantized = layer.skipped === null;
+    const shipped = layer.weight === null ? undefined : bytes.get(layer.name);
     return {
       name: layer.name,
       role: layer.role,
@@ -14,6 +26,7 @@ export function layerRows(plan: QuantizationPlan, errors: ReadonlyMap<string, nu
       scheme: isQuantized ? schemeText(layer) : '',
       parameters: layer.parameters,
       macs: layer.macs,
+      ...(shipped === undefined ? {} : { floatBytes: layer.parameters * FLOAT_BYTES, bytes: shipped }),
       error: errors.get(layer.name) ?? null,
       skipped: layer.skipped,
       ...(layer.reason === undefined ? {} : { reason: layer.reason }),

@@ -26,7 +26,7 @@ h3 { margin: 0 0 8px; font-size: 14px; font-weight: 600; }
 p { margin: 0 0 10px; }
 a { color: var(--accent); text-underline-offset: 2px; }
 .verdict { max-width: 48em; font-size: 17px; line-height: 1.55; margin: 0; }
-.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(190px, 1fr)); gap: 12px; margin: 26px 0 0; padding: 0; }
+.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 190px), 1fr)); gap: 12px; margin: 26px 0 0; padding: 0; }
 .figures div { background: var(--panel); border-radius: 8px; padding: 13px 16px; }
 .figures dt { color: var(--soft); font-size: 13px; }
 .figures dd { margin: 2px 0 0; font-size: 23px; font-weight: 620; letter-spacing: -0.01em; }
@@ -54,13 +54,14 @@ td.text, th.text { text-align: left; }
 .scores .detail th { padding-left: 16px; }
 .scores tr:has(+ .detail) th, .scores tr:has(+ .detail) td { border-bottom: 0; padding-bottom: 2px; }
 .scores .detail:has(+ .detail) th, .scores .detail:has(+ .detail) td { border-bottom: 0; padding-bottom: 2px; }
-.score-list tbody th { min-width: 15em; }
+.score-list tbody th { min-width: 14em; }
+.score-list :is(th, td):not(:first-child) { padding-left: 14px; }
 .score-list td { vertical-align: baseline; }
 .score-list .value { font-weight: 620; } .score-list .value .hint { font-weight: 400; }
 .score-list .group th { padding-top: 18px; font-weight: 600; text-align: left; border-bottom-color: var(--faint); }
 .score-list .group .hint { font-weight: 400; margin-left: 6px; }
 .score-list sup { color: var(--soft); font-size: 11px; margin-left: 3px; }
-.score-list .plot { width: 190px; } svg.plot { display: inline-block; width: 170px; vertical-align: middle; }
+.score-list .plot { width: 160px; } svg.plot { display: inline-block; width: 140px; vertical-align: middle; }
 svg.key { display: inline-block; width: 34px; vertical-align: -2px; }
 .interval { stroke: var(--accent); stroke-opacity: 0.35; stroke-width: 8; stroke-linecap: butt; }
 .floor-mark { stroke: var(--before); stroke-width: 2; }
@@ -103,6 +104,8 @@ figure.spaced { margin-top: 34px; }
 @media (max-width: 640px) {
   main { padding: 28px 16px 60px; } h1 { font-size: 25px; overflow-wrap: anywhere; }
   svg.wide { min-width: 760px; }
+  .figures { grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 8px; } .figures div { padding: 10px 12px; overflow-wrap: anywhere; }
+  .figures dd { font-size: 19px; }
 }
 @media print {
   :root {

@@ -1,4 +1,3 @@
-import { frechetLabel } from '../metrics/frechet-name.js';
 import { fixed, significant } from './format-number.js';
 import type { ScoreColumn, ScoreTableData } from './report-data.js';
 
@@ -75,7 +74,7 @@ export function scoreNotes(data: ScoreTableData): string[] {
 function frechet({ frechetName, columns }: ScoreTableData): string {
   const [first, ...others] = columns.map(({ samples }) => samples);
   const name = frechetName ?? 'Fréchet';
-  return first !== undefined && others.every((n) => n === first) ? frechetLabel(name, first) : name;
+  return first !== undefined && others.every((n) => n === first) ? `${name}-${first}` : name;
 }
 
 function interval(column: ScoreColumn): string {

@@ -45,7 +45,7 @@ ${cells.map((cell) => triple(cell, key, scheme))}</div>`;
 function triple(cell: SampleCell, key: string, scheme: string): Html {
   const { x, y, width, height, prompt, note } = cell;
   const text = prompt === '' ? '(no prompt)' : prompt;
-  return html`<figure class="triple"><svg viewBox="${x} ${y} ${width} ${height}" role="img" aria-label="float, ${scheme} and difference: ${text}"><use href="#${key}"/></svg><figcaption>${
+  return html`<figure class="triple"><svg viewBox="${x} ${y} ${width} ${height}" preserveAspectRatio="xMidYMid slice" role="img" aria-label="float, ${scheme} and difference: ${text}"><use href="#${key}"/></svg><figcaption>${
     note !== undefined && html`<b>${note}</b> `
   }<bdi>${text}</bdi></figcaption></figure>
 `;

@@ -47,6 +47,7 @@ function scoreRow(score: Score, footnotes: readonly string[]): Html {
   }</td><td>${interval}${interval !== DASH && html`<br><span class="hint">${intervalName(score)}</span>`}</td><td>${scoreValue(
     score,
     score.floor,
+    3,
   )}</td><td>${pValueText(score.pValue)}</td><td>${scoreCounts(score)}</td><td class="plot">${svgInterval(score)}</td></tr>
 `;
 }

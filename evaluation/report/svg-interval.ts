@@ -2,7 +2,7 @@ import type { Score } from '../../contracts/score.js';
 import { coordinate } from './axis-ticks.js';
 import { type Html, html } from './html.js';
 
-const WIDTH = 170;
+const WIDTH = 140;
 const HEIGHT = 22;
 const MIDDLE = HEIGHT / 2;
 /** Room at both ends for half a dot. */

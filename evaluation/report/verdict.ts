@@ -26,7 +26,8 @@ export function verdict(data: Pick<ReportData, 'scheme' | 'scores' | 'scoreList'
   ];
   if (data.scores.paired) sentences.push(pairedSentence(data.scores.paired));
   const floor = data.scores.columns.find(({ role }) => role === 'floor');
-  if (floor?.psnrDb !== undefined && floor.psnrDb !== null) sentences.push(floorSentence(shipped.psnrDb, floor.psnrDb));
+  if (floor?.psnrDb !== undefined && floor.psnrDb !== null)
+    sentences.push(floorSentence('quantized', shipped.psnrDb, floor.psnrDb));
   return sentences.join(' ');
 }
 
@@ -41,7 +42,7 @@ function listVerdict(scheme: string, scores: readonly Score[]): string {
     sentences.push(
       `At the same seeds the ${scheme} pictures match the float model’s with a PSNR of ${fixed(psnr.value, 1)} dB (n = ${psnr.n}${interval}).`,
     );
-    if (psnr.floor !== null) sentences.push(floorSentence(psnr.value, psnr.floor));
+    if (psnr.floor !== null) sentences.push(floorSentence(scheme, psnr.value, psnr.floor));
   }
   const tested = scores.find(({ against, pValue }) => against === 'float' && pValue !== null);
   if (tested !== undefined && tested.pValue !== null) sentences.push(testSentence(tested, tested.pValue));
@@ -58,9 +59,9 @@ function testSentence({ metric, n }: Score, pValue: number): string {
     : `As a set they are not told from the float model’s by a permutation test of this many pictures ${numbers}.`;
 }
 
-function floorSentence(shipped: number, floor: number): string {
+function floorSentence(which: string, shipped: number, floor: number): string {
   const other = `Other seeds of the float model itself reach ${fixed(floor, 1)} dB`;
   return shipped > floor
-    ? `${other}: the quantized pictures are closer than another seed’s.`
-    : `${other}: the quantized pictures still differ more than another seed’s.`;
+    ? `${other}: the ${which} pictures are closer than another seed’s.`
+    : `${other}: the ${which} pictures still differ more than another seed’s.`;
 }

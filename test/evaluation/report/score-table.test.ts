@@ -22,7 +22,7 @@ describe('scoreTable', () => {
     });
     expect(table).toContain('22.00');
     expect(table).not.toMatch(/interval|reference/);
-    expect(table).toContain('Fréchet n=64 to float');
+    expect(table).toContain('Fréchet-64 to float');
     expect(scoreTable({ columns: [] }, 'markdown')).toContain('|');
   });
 

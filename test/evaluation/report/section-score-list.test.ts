@@ -67,7 +67,7 @@ describe('svgInterval', () => {
     const svg = drawn({ name: 'p', metric: 'p', better: 'higher', value: 23, low: 22, high: 24, floor: 20 });
     expect(numbers(svg, 'x1', 'line')[2]).toBeCloseTo(numbers(svg, 'x1', 'line')[0] ?? 0, 1);
     const alone = drawn({ name: 'p', metric: 'p', better: 'higher', value: 23 });
-    expect(numbers(alone, 'cx', 'circle')).toEqual([85]);
+    expect(numbers(alone, 'cx', 'circle')).toEqual([70]);
     expect(drawn({ name: 'p', metric: 'p', value: Number.POSITIVE_INFINITY, floor: 1 })).toBe('');
   });
 });
@@ -79,7 +79,7 @@ describe('numbers of scores', () => {
     expect(scoreValue(decibels, 23.456)).toBe('23.46');
     expect(scoreValue(distance, 0.0123456)).toBe('0.01235');
     expect([scoreValue(distance, -4e-9), scoreValue(distance, -4e-3)]).toEqual(['0', '−0.004000']);
-    expect(scoreInterval(score({ name: 'a', metric: 'a', low: -1, high: 2 }))).toBe('−1.000 to 2.000');
+    expect(scoreInterval(score({ name: 'a', metric: 'a', low: -1, high: 2 }))).toBe('−1.00 to 2.00');
     expect([pValueText(null), pValueText(1 / 201)]).toEqual(['–', '0.0050']);
     expect([scoreCounts({ n: 9, referenceN: 9 }), scoreCounts({ n: 9, referenceN: null })]).toEqual(['9', '9']);
     expect(scoreCounts({ n: 256, referenceN: 1640 })).toBe('256 : 1640');
