@@ -19,7 +19,7 @@ import { asFloat32, concatRows, type Float32Tensor, type Tensor } from '../model
 import { candidateGraph } from './candidate-graph.js';
 import type { EngineExecutor } from './engine/engine-executor.js';
 import { EVALUATION_BATCH } from './evaluation-sampling.js';
-import { compareLayers } from './layer-comparison.js';
+import { compareActivations, compareLayers } from './layer-comparison.js';
 import { type ActivityDeps, runStage, type StageContext } from './stage-frame.js';
 import { loadPipeline } from './stored-pipeline.js';
 
@@ -30,7 +30,7 @@ export function createCompareDenoisers(deps: ActivityDeps): EvaluationActivities
   return (rawInput) =>
     runStage(
       deps,
-      { stage: 'compare', version: 1, input: compareDenoisersInputSchema },
+      { stage: 'compare', version: 2, input: compareDenoisersInputSchema },
       rawInput,
       async (input, context): Promise<Omit<CompareDenoisersResult, 'reused' | 'seconds'>> => {
         const comparison = await context.withEngine(input.compute, (executor) => compare(input, context, executor));
@@ -63,13 +63,14 @@ async function compare(input: Input, context: StageContext, executor: EngineExec
   await denoiser.release();
   // Every layer is looked for under its node's name, split ones included; what a candidate has not, is left out.
   const recipe = recipeSchema.parse({ name: 'every-layer' });
-  const layers = await compareLayers({ context, executor, reference, candidate: graph, recipe, pairs });
+  const options = { context, executor, reference, candidate: graph, recipe, pairs };
+  const layers = await compareLayers(options);
   return {
     schemaVersion: 1,
     calls: pairs.triples.length,
     denoiserRelativeMse: relativeMseOf(error),
     ...layers,
-    drift: null,
+    drift: await compareActivations(options),
     arithmetic,
   };
 }

@@ -1,4 +1,6 @@
 import type { Recipe } from '../contracts/recipe.js';
+import type { ActivationDrift } from '../evaluation/report/report-data.js';
+import { measureActivationDrift } from '../evaluation/sampling/collect-activation-dna.js';
 import type { DenoiserPairs } from '../evaluation/sampling/denoiser-pairs.js';
 import { type ComparedLayer, type LayerErrors, layerErrors } from '../evaluation/sampling/layer-errors.js';
 import type { Graph } from '../models/onnx/graph.js';
@@ -11,8 +13,7 @@ import type { StageContext } from './stage-frame.js';
 /** Calls per timestep in which layers are compared: the outputs of all layers are in memory at once. */
 const COMPARED_CALLS = 4;
 
-/** Compares the layers of the float denoiser with those of a converted one, found by the names of their nodes. */
-export async function compareLayers(options: {
+export interface LayerComparison {
   readonly context: StageContext;
   readonly executor: EngineExecutor;
   readonly reference: Pipeline;
@@ -20,14 +21,13 @@ export async function compareLayers(options: {
   readonly candidate: Graph;
   readonly recipe: Recipe;
   readonly pairs: DenoiserPairs;
-}): Promise<LayerErrors> {
-  const { context, executor, reference, candidate, recipe } = options;
-  const { graph, plan } = planDenoiser(reference, recipe);
+}
+
+/** Compares the layers of the float denoiser with those of a converted one, found by the names of their nodes. */
+export async function compareLayers(options: LayerComparison): Promise<LayerErrors> {
+  const { context, executor, reference, candidate } = options;
+  const { graph, layers } = comparedLayers(options);
   await context.breathe();
-  const layers = plan.layers.flatMap(({ name, node, output }): ComparedLayer[] => {
-    const found = candidate.nodeByName(node)?.outputs[0];
-    return found === undefined ? [] : [{ name, float: output, candidate: found }];
-  });
   const open = (of: Graph, values: readonly string[]) => executor.open(writeModel(withOutputs(of, values)));
   const float = await open(
     graph,
@@ -52,6 +52,37 @@ export async function compareLayers(options: {
   await float.release();
   await quantized.release();
   return result;
+}
+
+/**
+ * Drift of the layers' histograms on all pairs; null when the networks share no layer, and on devices that do not count
+ * (ScatterElements of whole numbers runs on the CPU alone).
+ */
+export async function compareActivations(options: LayerComparison): Promise<ActivationDrift | null> {
+  const { context, executor, reference } = options;
+  const { graph, layers } = comparedLayers(options);
+  if (layers.length === 0 || executor.device !== 'cpu') return null;
+  await context.breathe();
+  return measureActivationDrift({
+    ...options,
+    pipeline: reference,
+    float: graph,
+    layers,
+    rows: Math.max(1, Math.floor(COMPARED_CALLS / context.microBatchDivisor)),
+    onProgress: async (done, total) => {
+      context.progress({ done, total, unit: 'runs', note: 'activations counted' });
+      await context.breathe();
+    },
+  });
+}
+
+function comparedLayers({ reference, candidate, recipe }: LayerComparison): { graph: Graph; layers: ComparedLayer[] } {
+  const { graph, plan } = planDenoiser(reference, recipe);
+  const layers = plan.layers.flatMap(({ name, node, output }): ComparedLayer[] => {
+    const found = candidate.nodeByName(node)?.outputs[0];
+    return found === undefined ? [] : [{ name, float: output, candidate: found }];
+  });
+  return { graph, layers };
 }
 
 /** The graph with these values as its only outputs. */
