@@ -88,8 +88,11 @@ export async function pairwisePass(
   const consumers = factories.map((factory) => factory(geometry, context));
   for (const block of ['real', 'fake', 'cross'] as const) {
     const sides = { block, rows: block === 'real' ? real : fake, columns: block === 'fake' ? fake : real };
-    await eachTile(sides, { centre, step, context }, (tile) => {
-      for (const consumer of consumers) consumer.add(tile);
+    await eachTile(sides, { centre, step, context }, async (tile) => {
+      for (const consumer of consumers) {
+        consumer.add(tile);
+        await context.breathe();
+      }
     });
   }
   const values: (readonly MetricValue[])[] = [];
@@ -105,7 +108,7 @@ function tileRows(d: number): number {
 async function eachTile(
   { block, rows, columns }: { block: PairTile['block']; rows: FeatureRows; columns: FeatureRows },
   { centre, step, context }: { centre: Float64Array; step: number; context: MetricContext },
-  add: (tile: PairTile) => void,
+  add: (tile: PairTile) => Promise<void>,
 ): Promise<void> {
   for (let firstRow = 0; firstRow < rows.n; firstRow += step) {
     const left = await centredRows(rows, firstRow, Math.min(rows.n, firstRow + step), centre);
@@ -114,8 +117,7 @@ async function eachTile(
       const end = Math.min(columns.n, firstColumn + step);
       const right = isDiagonal ? left : await centredRows(columns, firstColumn, end, centre);
       const products = await context.products.timesTransposed(left, right);
-      add({ block, firstRow, firstColumn, products });
-      await context.breathe();
+      await add({ block, firstRow, firstColumn, products });
     }
   }
 }
