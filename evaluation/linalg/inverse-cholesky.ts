@@ -21,19 +21,8 @@ export async function inverseCholeskyFactor(a: Matrix, products: MatrixProducts,
   return joined(first, await coupling(first, below, second, products), second);
 }
 
-/** L⁻¹ of a lower triangular L, by the same halves. */
-export async function invertLowerTriangle(l: Matrix, products: MatrixProducts, breathe: Breathe): Promise<Matrix> {
-  await breathe();
-  const n = l.rows;
-  if (n <= LEAF_ROWS) return invertTriangle(l);
-  const half = n >> 1;
-  const first = await invertLowerTriangle(block(l, [0, half], [0, half]), products, breathe);
-  const second = await invertLowerTriangle(block(l, [half, n], [half, n]), products, breathe);
-  return joined(first, await coupling(first, block(l, [half, n], [0, half]), second, products), second);
-}
-
 /** Sizes that plain loops do faster than a product with its messages. */
-const LEAF_ROWS = 128;
+export const LEAF_ROWS = 128;
 
 /** Second⁻¹ · below · first⁻¹. */
 async function coupling(first: Matrix, below: Matrix, second: Matrix, products: MatrixProducts): Promise<Matrix> {
@@ -54,7 +43,8 @@ function joined(first: Matrix, coupled: Matrix, second: Matrix): Matrix {
   return result;
 }
 
-function block(
+/** Rows and columns [first, end) of a matrix, copied. */
+export function block(
   of: Matrix,
   [firstRow, endRow]: readonly [number, number],
   [first, end]: readonly [number, number],
@@ -67,7 +57,8 @@ function block(
   return result;
 }
 
-function subtract(from: Matrix, other: Matrix): void {
+/** from −= other. */
+export function subtract(from: Matrix, other: Matrix): void {
   for (let i = 0; i < from.data.length; i += 1) from.data[i] = (from.data[i] as number) - (other.data[i] as number);
 }
 
@@ -93,8 +84,8 @@ function rowProduct({ cols: n, data }: Matrix, i: number, j: number): number {
   return sum;
 }
 
-/** Row i of L⁻¹ is (eᵢ − Σ_{k<i} L[i,k]·row k) / L[i,i]. */
-function invertTriangle(l: Matrix): Matrix {
+/** Of a small L: row i of L⁻¹ is (eᵢ − Σ_{k<i} L[i,k]·row k) / L[i,i]. */
+export function invertTriangle(l: Matrix): Matrix {
   const n = l.rows;
   const result = zeroMatrix(n, n);
   for (let i = 0; i < n; i += 1) {

@@ -1,8 +1,10 @@
 import { dot, type Matrix, matrixRow, transpose, zeroMatrix } from '../../models/linalg/matrix.js';
 import { type FeatureRows, reorderedRows } from '../features/feature-set.js';
-import { invertLowerTriangle } from '../linalg/inverse-cholesky.js';
+import type { PivotedFactor } from '../linalg/blocked-cholesky.js';
+import { solveLowerTriangle } from '../linalg/solve-lower-triangle.js';
+import { both } from './both.js';
 import type { SidesDistance } from './frechet-of-sides.js';
-import { centredRows, type GaussianSide, lowerTriangle } from './gaussian-side.js';
+import { centredRows, type GaussianSide } from './gaussian-side.js';
 import type { MetricContext } from './set-metric.js';
 
 /**
@@ -26,8 +28,10 @@ export async function frechetError(
   const partners = a.source === null || b.source === null ? undefined : context.partners;
   const forward = { delta, cross, polar };
   const backward = { delta: delta.map((value) => -value), cross: transpose(cross), polar: transpose(polar) };
-  const left = await rowEffects(a, forward, undefined, context);
-  const right = await rowEffects(b, backward, partners, context);
+  const [left, right] = await both(
+    rowEffects(a, forward, undefined, context),
+    rowEffects(b, backward, partners, context),
+  );
   if (left !== null && right !== null && partners !== undefined) {
     return Math.sqrt(variance(left.map((value, i) => value + (right[i] as number))) / partners.length);
   }
@@ -40,7 +44,7 @@ export async function frechetError(
 }
 
 /** Rows whose effects are computed when there are many: their variance is then known within a few percent. */
-const SAMPLED_ROWS = 2048;
+const SAMPLED_ROWS = 1024;
 
 type Terms = Pick<SidesDistance, 'delta' | 'cross' | 'polar'>;
 
@@ -71,6 +75,7 @@ function effectsOfFactorRows({ factor }: GaussianSide, { delta, cross, polar }: 
   });
 }
 
+/** qᵀHq = (q·M)·(q·W): two thin products, not a [d, d] one. */
 async function effectsOfRead(
   rows: FeatureRows,
   { side, pivots, terms }: { side: GaussianSide; pivots: Uint32Array; terms: Terms },
@@ -78,16 +83,32 @@ async function effectsOfRead(
 ): Promise<Float64Array> {
   const { factor, mean } = side;
   const centred = centredRows(await rows.read(0, Math.min(rows.n, SAMPLED_ROWS)), mean);
-  const inverse = await invertLowerTriangle(lowerTriangle({ factor, pivots }), products, breathe);
-  const coordinates = await products.timesTransposed(pickedColumns(centred, pivots), inverse);
-  const root = await products.timesTransposed(terms.cross, terms.polar);
+  const coordinates = await solveLowerTriangle(
+    lowerTriangle({ factor, pivots }),
+    pickedColumns(centred, pivots),
+    products,
+    breathe,
+  );
+  const byCross = await products.timesTransposed(coordinates, transpose(terms.cross));
+  const byPolar = await products.timesTransposed(coordinates, transpose(terms.polar));
   await breathe();
-  const moved = await products.timesTransposed(coordinates, root);
   return Float64Array.from({ length: centred.rows }, (_, i) => {
     const row = matrixRow(centred, i);
-    const share = dot(matrixRow(moved, i), matrixRow(coordinates, i));
+    const share = dot(matrixRow(byCross, i), matrixRow(byPolar, i));
     return 2 * dot(terms.delta, row) + dot(row, row) - share;
   });
+}
+
+/** The lower triangle L with L·q = x[pivots]: q are the coordinates of a centred row x in F, x = Fᵀ·q. */
+function lowerTriangle({ factor, pivots }: PivotedFactor): Matrix {
+  const r = factor.rows;
+  const result = zeroMatrix(r, r);
+  for (let j = 0; j < r; j += 1) {
+    for (let k = 0; k <= j; k += 1) {
+      result.data[j * r + k] = factor.data[k * factor.cols + (pivots[j] as number)] as number;
+    }
+  }
+  return result;
 }
 
 function pickedColumns(of: Matrix, columns: Uint32Array): Matrix {

@@ -1,5 +1,6 @@
 import type { FeatureRows } from '../features/feature-set.js';
 import { studentTQuantile } from '../statistics/student-t.js';
+import { both } from './both.js';
 import { frechetError } from './frechet-error.js';
 import { frechetOfSides } from './frechet-of-sides.js';
 import { type GaussianReference, type GaussianSide, sideOfRows, sideOfStatistics } from './gaussian-side.js';
@@ -38,7 +39,7 @@ export async function frechetOfRows(
   real: FeatureRows,
   context: MetricContext,
 ): Promise<FrechetEstimate> {
-  return estimate(await sideOfRows(fake, context), await sideOfRows(real, context), context);
+  return estimate(...(await both(sideOfRows(fake, context), sideOfRows(real, context))), context);
 }
 
 /** Of features and the statistics of a file. The interval then counts the evaluated rows only. */
@@ -47,7 +48,7 @@ export async function frechetOfStatistics(
   reference: GaussianReference,
   context: MetricContext,
 ): Promise<FrechetEstimate> {
-  return estimate(await sideOfRows(fake, context), await sideOfStatistics(reference, context), context);
+  return estimate(...(await both(sideOfRows(fake, context), sideOfStatistics(reference, context))), context);
 }
 
 async function estimate(a: GaussianSide, b: GaussianSide, context: MetricContext): Promise<FrechetEstimate> {

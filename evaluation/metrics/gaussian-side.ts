@@ -106,14 +106,3 @@ async function factorOf(
     });
   }
 }
-
-/** The lower triangle L with L·q = x[pivots]: q are the coordinates of a centred row x in F, x = Fᵀ·q. */
-export function lowerTriangle({ factor, pivots }: PivotedFactor): Matrix {
-  const r = factor.rows;
-  const result = zeroMatrix(r, r);
-  for (let j = 0; j < r; j += 1) {
-    for (let k = 0; k <= j; k += 1)
-      result.data[j * r + k] = factor.data[k * factor.cols + (pivots[j] as number)] as number;
-  }
-  return result;
-}
