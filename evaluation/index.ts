@@ -9,6 +9,7 @@ export {
 } from './features/extractor-spec.js';
 export { canonicalOrder, type FeatureRows, type FeatureSet, rowsInMemory } from './features/feature-set.js';
 export { withLayerOutputs } from './features/layer-outputs.js';
+export { partnerRows } from './features/partner-rows.js';
 export { type PictureSource, selectedPictures } from './features/picture-source.js';
 export { resizeImages } from './features/resize.js';
 export { resizeToFloat } from './features/resize-float.js';
@@ -16,6 +17,7 @@ export { type LevelKernel, RESIZE_KERNEL_NAMES, type ResizeKernel } from './feat
 export type { ResizeMode } from './features/resize-modes.js';
 export { type ExecutorProducts, executorProducts } from './linalg/executor-products.js';
 export { type MatrixProducts, plainProducts } from './linalg/matrix-products.js';
+export { clipScore, clipScores } from './metrics/clip-score.js';
 export { ErrorEnergy } from './metrics/error-energy.js';
 export {
   type FrechetDistance,
@@ -30,14 +32,19 @@ export { type LayerPair, type LpipsOptions, lpipsName, lpipsOfImages, lpipsOfLay
 export { inCanonicalOrder, type PairedImageScores, pairedImageScores } from './metrics/paired-image-scores.js';
 export { mseOfImages, PSNR_CAP_DB, psnrOfImages } from './metrics/psnr.js';
 export { relativeMse, relativeMseOf } from './metrics/relative-mse.js';
+export type { FeatureOutput, MetricContext, MetricValue, SetMetric } from './metrics/set-metric.js';
+export { SET_METRICS } from './metrics/set-metrics.js';
 export { type SsimName, ssimOfImages } from './metrics/ssim.js';
 export { type ModelCardExtras, renderModelCard } from './report/model-card.js';
 export { renderReport } from './report/render-report.js';
 export type * from './report/report-data.js';
 export { composeGrid, type Grid, type GridOptions } from './report/sample-grid.js';
 export { scoreTable } from './report/score-table.js';
+export { type SetScoreRequest, scoreSets } from './score-sets.js';
+export { type ActivationDna, activationDrift, mergeActivationDna } from './statistics/activation-dna.js';
 export { type BootstrapInterval, bootstrapInterval } from './statistics/bootstrap.js';
 export { GaussianMoments } from './statistics/gaussian-moments.js';
 export { gaussianMomentsOf } from './statistics/gaussian-moments-of.js';
 export { type MeanInterval, meanInterval, pairedInterval } from './statistics/paired-interval.js';
+export { type PermutationTest, permutationTest } from './statistics/permutation-test.js';
 export { quantile } from './statistics/quantile.js';

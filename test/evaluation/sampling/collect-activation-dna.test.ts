@@ -11,6 +11,7 @@ import { tensorFromInitializer } from '../../../models/onnx/tensor-from-initiali
 import { gaussianTensor } from '../../../models/tensors/random.js';
 import { float32, sliceRows } from '../../../models/tensors/tensor.js';
 import { planDenoiser } from '../../../quantization/plan-denoiser.js';
+import { bundledRecipe, convertZoo, prepareZoo, randomlyCalibrated } from '../../quantization/quantized-zoo.js';
 import { zooPipeline } from '../../zoo-pipeline.js';
 import { goldenFloat32 } from '../golden.js';
 
@@ -105,5 +106,26 @@ describe('histograms of activations', () => {
     const much = mean((await drift(0.4)).errors);
     expect(little).toBeGreaterThan(0);
     expect(much).toBeGreaterThan(2 * little);
+  });
+
+  test('drift more in 4 bits than in 8, in nearly every layer that is quantized', async () => {
+    const drift = async (bits: 4 | 8) => {
+      const changes = { weights: { bits }, activations: { bits } };
+      const prepared = prepareZoo(bundledRecipe('w4a4-dynamic', changes));
+      const candidate = convertZoo(prepared, await randomlyCalibrated(executor, prepared, [999, 500]));
+      const shared = layers.flatMap((layer) => {
+        const output = candidate.nodeByName(plan.layers.find(({ name }) => name === layer.name)?.node ?? '')
+          ?.outputs[0];
+        return output === undefined ? [] : [{ ...layer, candidate: output }];
+      });
+      return measureActivationDrift({ executor, float: graph, candidate, pipeline, pairs, layers: shared, rows: 4 });
+    };
+    const [four, eight] = [await drift(4), await drift(8)];
+    const names = four.layers.filter((name) => eight.layers.includes(name));
+    expect(names.length).toBeGreaterThan(layers.length / 2);
+    const mean = ({ layers: of, errors }: typeof four, name: string) =>
+      (errors[of.indexOf(name)] ?? []).reduce((sum, value) => sum + value, 0) / 2;
+    const worse = names.filter((name) => mean(four, name) > mean(eight, name));
+    expect(worse.length / names.length).toBeGreaterThan(0.9);
   });
 });
