@@ -78,6 +78,6 @@ export function workflowIdOf(spec: RunSpec): string {
 }
 
 /** Names end up in ids and tables: anything unusual becomes a dash. */
-function nameForIds(name: string): string {
+export function nameForIds(name: string): string {
   return name.replace(/[^A-Za-z0-9._-]+/g, '-').slice(0, 80) || 'pipeline';
 }

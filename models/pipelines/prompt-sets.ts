@@ -24,7 +24,7 @@ export function normalizedPrompt(text: string): string {
  */
 export function drawPromptSets(draw: PromptDraw): PromptSets {
   const { evaluationCount, calibrationCount } = draw;
-  const pool = shuffled(uniquePrompts(draw.prompts), draw.seed);
+  const pool = shuffledPrompts(draw.prompts, draw.seed);
   if (draw.evaluation === null) {
     const needed = evaluationCount + calibrationCount;
     if (pool.length < needed) {
@@ -86,8 +86,10 @@ function uniquePrompts(prompts: readonly string[]): string[] {
   return [...byText.values()];
 }
 
-function shuffled(prompts: readonly string[], seed: number): string[] {
-  return Array.from(permutation(seed, 0, prompts.length), (index) => prompts[index] ?? '');
+/** Different texts in the order that prompts are drawn in: a permutation by `seed`. */
+export function shuffledPrompts(prompts: readonly string[], seed: number): string[] {
+  const unique = uniquePrompts(prompts);
+  return Array.from(permutation(seed, 0, unique.length), (index) => unique[index] ?? '');
 }
 
 function tooFew(found: number, needed: string, fix: string): NibbleflowError {

@@ -1,0 +1,161 @@
+import { createHash } from 'node:crypto';
+import { basename, join, resolve } from 'node:path';
+import { extractorsFolder, type FoundExtractor, findExtractor } from '../activities/extractor-folder.js';
+import { listPictureFiles } from '../activities/images/list-picture-files.js';
+import { openStatisticsFile } from '../activities/statistics-file.js';
+import { digestFolder } from '../activities/store/folder-digest.js';
+import { digestOfFile, LocalStore } from '../activities/store/local-store.js';
+import { canonicalJson } from '../contracts/canonical-json.js';
+import { NibbleflowError } from '../contracts/errors.js';
+import { type EvaluationSpec, evaluationSpecSchema } from '../contracts/evaluation-activities.js';
+import type { Protocol } from '../contracts/protocol.js';
+import { SET_METRICS } from '../evaluation/metrics/set-metrics.js';
+import { refuseOtherOrigin } from '../evaluation/statistics/reference-statistics.js';
+import type { Pipeline } from '../models/pipelines/pipeline.js';
+import { readPipeline } from '../models/pipelines/read-pipeline.js';
+import { type CheckedFolder, checkOutputFolder, checkPipelineFolder } from './check-folders.js';
+import { evaluationPrompts } from './evaluation-prompts.js';
+import { folderFiles } from './folder-files.js';
+import type { LoadedConfig } from './load-config.js';
+import { loadProtocol } from './load-protocol.js';
+import { chooseCompute, nameForIds } from './prepare-run.js';
+import { readOwnManifest } from './read-own-manifest.js';
+import { pathKind } from './score-request.js';
+
+/** What people ask for on the command line. */
+export interface EvaluationRequest {
+  readonly folder: string;
+  readonly against?: string;
+  readonly reference?: string;
+  /** Built-in name or file. */
+  readonly protocol: string;
+  readonly samples?: string;
+  readonly settings: readonly string[];
+  readonly out?: string;
+  readonly device?: string;
+  readonly threads?: string;
+}
+
+/** Distances between distributions need 2 · 50 pictures at least, as the rules of evaluation have it. */
+const FEWEST_FOR_DISTANCES = 50;
+/** As recipes have it, for a folder that does not say how it was quantized. */
+const USUAL_GUIDANCE = 1.5;
+
+/**
+ * Turns a request into an evaluation's spec: checks folders, reference and protocol, draws the prompts. Needs no server and
+ * starts nothing. Throws InvalidInput, InvalidModel or OutputNotWritable.
+ */
+export async function prepareEvaluation(
+  request: EvaluationRequest,
+  loaded: LoadedConfig,
+  cwd: string,
+): Promise<EvaluationSpec> {
+  const candidate = await checkPipelineFolder(request.folder);
+  const pipeline = pipelineOf(candidate);
+  const manifest = await readOwnManifest(candidate.folder);
+  const samples = request.samples === undefined ? [] : [`samples=${request.samples}`];
+  const asked = await loadProtocol(request.protocol, [...request.settings, ...samples], cwd);
+  const guidance = asked.sampling.guidance ?? manifest?.recipe?.sampling.guidance ?? USUAL_GUIDANCE;
+  const protocol = { ...asked, sampling: { ...asked.sampling, guidance } };
+  refuseTooFew(protocol);
+  const against = request.against === undefined ? null : await floatFolder(request.against, pipeline);
+  const extractor = await findExtractor(protocol.extractor, extractorsFolder(loaded.stateDir));
+  const reference =
+    request.reference === undefined ? null : await checkReference(request.reference, protocol, extractor);
+  const prompts = await evaluationPrompts(pipeline, protocol, manifest);
+  const out = request.out ?? join(cwd, `${nameForIds(basename(candidate.folder))}-evaluation`);
+  const promptsRef = await (await LocalStore.open(loaded.storeDir)).putJson('file', prompts);
+  return evaluationSpecSchema.parse({
+    candidate: named(candidate),
+    against: against && named(against),
+    reference,
+    protocol,
+    protocolDigest: protocolDigest(protocol, extractor, promptsRef.digest, pipeline),
+    extractor: { name: extractor.spec.name, folder: extractor.folder, sha256: extractor.sha256 },
+    prompts: promptsRef,
+    out: checkOutputFolder(out, candidate.folder),
+    compute: chooseCompute(request, loaded),
+  });
+}
+
+/** `evaluate/<pipeline>/<protocol>/<digest8>`: the same request has the same id, so that it attaches to itself. */
+export function evaluationIdOf(spec: EvaluationSpec): string {
+  const digest = createHash('sha256').update(canonicalJson(spec)).digest('hex').slice(0, 8);
+  return `evaluate/${spec.candidate.name}/${nameForIds(spec.protocol.name)}/${digest}`;
+}
+
+function named({ folder, digest }: CheckedFolder) {
+  return { path: folder, digest, name: nameForIds(basename(folder)) };
+}
+
+function pipelineOf({ folder, files }: CheckedFolder): Pipeline {
+  return readPipeline(
+    folderFiles(
+      folder,
+      files.map(({ path }) => path),
+    ),
+  );
+}
+
+function refuseTooFew({ metrics, samples }: Protocol): void {
+  if (samples >= FEWEST_FOR_DISTANCES || !SET_METRICS.some(({ id }) => metrics.includes(id))) return;
+  throw new NibbleflowError('InvalidInput', `distances between sets of ${samples} pictures mean nothing`, {
+    where: 'samples',
+    fix: `Take ${FEWEST_FOR_DISTANCES} at least, or same-seed scores alone: --set 'metrics=[lpips]'.`,
+  });
+}
+
+/** Both sides must start from the same noise and walk the same steps. */
+async function floatFolder(path: string, candidate: Pipeline): Promise<CheckedFolder> {
+  const checked = await checkPipelineFolder(path);
+  const float = pipelineOf(checked);
+  const unlike = [
+    ...(canonicalJson(float.schedulerConfig) === canonicalJson(candidate.schedulerConfig) ? [] : ['samplers']),
+    ...(`${float.denoiser.sampleDims}` === `${candidate.denoiser.sampleDims}` ? [] : ['sizes of latents']),
+    ...((float.textEncoder === null) === (candidate.textEncoder === null) ? [] : ['text encoders']),
+  ];
+  if (unlike.length === 0) return checked;
+  throw new NibbleflowError('InvalidInput', `the pipelines differ in their ${unlike.join(' and ')}`, {
+    where: checked.folder,
+    fix: 'Compare a pipeline with the float one that it was made from.',
+  });
+}
+
+async function checkReference(
+  path: string,
+  { resize, metrics }: Protocol,
+  { spec, sha256 }: FoundExtractor,
+): Promise<EvaluationSpec['reference']> {
+  const kind = await pathKind(path, 'the reference');
+  const place = { path: resolve(path), name: basename(resolve(path)) };
+  if (kind === 'file') {
+    const { statistics, close } = await openStatisticsFile(place.path);
+    try {
+      const wanted = { extractor: { name: spec.name, sha256 }, resize, dimension: spec.outputs.features.dimension };
+      refuseOtherOrigin(statistics, wanted, place.path);
+    } finally {
+      await close();
+    }
+    return { kind: 'statistics', ...place, digest: await digestOfFile(place.path) };
+  }
+  const { pictures } = await listPictureFiles(place.path);
+  if (pictures.length < FEWEST_FOR_DISTANCES && metrics.length > 0) {
+    throw new NibbleflowError('InvalidInput', `the reference has ${pictures.length} pictures`, {
+      where: place.path,
+      fix: `Give a folder with ${FEWEST_FOR_DISTANCES} PNG files at least.`,
+    });
+  }
+  return { kind: 'pictures', ...place, digest: (await digestFolder(place.path)).digest };
+}
+
+/** Everything that decides scores beside the models: not where files lie, nor how pictures are stored. */
+function protocolDigest(
+  { name: _, prompts: _file, images: _images, extractor: _extractor, ...protocol }: Protocol,
+  extractor: FoundExtractor,
+  prompts: string,
+  { schedulerConfig }: Pipeline,
+): string {
+  const { sha256, spec } = extractor;
+  const decides = { protocol, extractor: { sha256, input: spec.input, layers: spec.layers }, prompts, schedulerConfig };
+  return createHash('sha256').update(canonicalJson(decides)).digest('hex');
+}
