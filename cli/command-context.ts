@@ -1,5 +1,6 @@
 import type { Client, WorkflowHandle } from '@temporalio/client';
 import { NibbleflowError } from '../contracts/errors.js';
+import { EVALUATE_WORKFLOW, EVALUATE_WORKFLOW } from '../contracts/evaluation-activities.js';
 import { QUANTIZE_WORKFLOW } from '../contracts/run-summary.js';
 import { say } from './console-output.js';
 import { type LoadedConfig, loadConfig } from './load-config.js';
@@ -7,6 +8,9 @@ import { attachClient } from './server/clients.js';
 import { connectionSettings, openClient } from './server/connection.js';
 import { ensureServices } from './server/ensure-services.js';
 import { RunFolder, type ServiceRecord } from './server/service-record.js';
+
+/** Quantizations and evaluations, as the server's visibility finds them. */
+export const OWN_WORKFLOWS = `WorkflowType IN ('${QUANTIZE_WORKFLOW}', '${EVALUATE_WORKFLOW}')`;
 
 /** What commands that talk to the server work with. */
 export interface ServerContext {
@@ -33,9 +37,12 @@ export async function withServer<T>(action: (context: ServerContext) => Promise<
   }
 }
 
+/** Every kind of run that people start. */
+export const RUNS_QUERY = `WorkflowType = '${QUANTIZE_WORKFLOW}' OR WorkflowType = '${EVALUATE_WORKFLOW}'`;
+
 /** The run with this id, or the newest whose id ends with it (`a1b2c3d4`). Throws InvalidInput when there is none. */
 export async function findRun(client: Client, id: string): Promise<WorkflowHandle> {
-  for await (const run of client.workflow.list({ query: `WorkflowType = '${QUANTIZE_WORKFLOW}'` })) {
+  for await (const run of client.workflow.list({ query: RUNS_QUERY })) {
     if (run.workflowId === id || run.workflowId.endsWith(`/${id}`)) return client.workflow.getHandle(run.workflowId);
   }
   throw new NibbleflowError('InvalidInput', 'there is no such run', {

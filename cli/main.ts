@@ -5,8 +5,10 @@ import { type ExitCode, exitCodeFor, NibbleflowError } from '../contracts/errors
 import type { CommandAction } from './command-result.js';
 import { attachCommand } from './commands/attach.js';
 import { cancelCommand } from './commands/cancel.js';
+import { compareCommand } from './commands/compare.js';
 import { demoCommand } from './commands/demo.js';
 import { downCommand } from './commands/down.js';
+import { evaluateCommand } from './commands/evaluate.js';
 import { extractorCommand } from './commands/extractor.js';
 import { planCommand } from './commands/plan.js';
 import { quantizeCommand } from './commands/quantize.js';
@@ -24,7 +26,9 @@ const COMMANDS: readonly ((run: CommandAction) => Command)[] = [
   quantizeCommand,
   demoCommand,
   planCommand,
+  evaluateCommand,
   scoreCommand,
+  compareCommand,
   statsCommand,
   extractorCommand,
   statusCommand,

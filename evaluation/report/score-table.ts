@@ -31,7 +31,8 @@ export function markdownCell(text: string): string {
   return text.replace(/\s+/g, ' ').replace(/[\\`*_[\]<>|~]/g, (character) => `\\${character}`);
 }
 
-function alignedTable(heading: readonly string[], rows: readonly (readonly string[])[]): string {
+/** Columns aligned by spaces for a terminal: the first to the left, the others to the right. */
+export function alignedTable(heading: readonly string[], rows: readonly (readonly string[])[]): string {
   const lines = [heading, ...rows];
   const widths = heading.map((_, i) => Math.max(...lines.map((cells) => width(cells[i] ?? ''))));
   const aligned = lines.map((cells) =>
