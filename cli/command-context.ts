@@ -1,6 +1,6 @@
 import type { Client, WorkflowHandle } from '@temporalio/client';
 import { NibbleflowError } from '../contracts/errors.js';
-import { EVALUATE_WORKFLOW, EVALUATE_WORKFLOW } from '../contracts/evaluation-activities.js';
+import { EVALUATE_WORKFLOW } from '../contracts/evaluation-activities.js';
 import { QUANTIZE_WORKFLOW } from '../contracts/run-summary.js';
 import { say } from './console-output.js';
 import { type LoadedConfig, loadConfig } from './load-config.js';
@@ -8,9 +8,6 @@ import { attachClient } from './server/clients.js';
 import { connectionSettings, openClient } from './server/connection.js';
 import { ensureServices } from './server/ensure-services.js';
 import { RunFolder, type ServiceRecord } from './server/service-record.js';
-
-/** Quantizations and evaluations, as the server's visibility finds them. */
-export const OWN_WORKFLOWS = `WorkflowType IN ('${QUANTIZE_WORKFLOW}', '${EVALUATE_WORKFLOW}')`;
 
 /** What commands that talk to the server work with. */
 export interface ServerContext {

@@ -1,6 +1,7 @@
 import type { WorkflowHandle } from '@temporalio/client';
 import type { ExitCode } from '../contracts/errors.js';
 import { type OutputFormat, print, printEvent, say } from './console-output.js';
+import { evaluationText } from './print-evaluation.js';
 import { summaryText } from './print-summary.js';
 import { watchRun } from './watch-run.js';
 
@@ -12,7 +13,10 @@ export async function followRun(handle: WorkflowHandle, uiUrl: string | null, fo
     say('The run was cancelled. Finished stages are kept: the same command continues after them.');
     return 130;
   }
-  if (format === 'jsonl') printEvent('finished', { summary: end.summary });
-  else print(format === 'json' ? JSON.stringify(end.summary, null, 2) : summaryText(end.summary, uiUrl));
+  const { summary } = end;
+  if (format === 'jsonl') printEvent('finished', { summary });
+  else if ('kind' in summary) {
+    print(format === 'json' ? JSON.stringify(summary.scores, null, 2) : evaluationText(summary, uiUrl));
+  } else print(format === 'json' ? JSON.stringify(summary, null, 2) : summaryText(summary, uiUrl));
   return 0;
 }

@@ -14,26 +14,50 @@ export interface SubmittedRun {
   readonly uiUrl: string | null;
 }
 
-/** Starts a run, or attaches to the one that the same command started. */
-export async function submitRun(
+/** Starts a quantization, or attaches to the one that the same command started. */
+export function submitRun(
   client: Client,
   services: ServiceRecord,
   spec: RunSpec,
-  { config }: LoadedConfig,
+  loaded: LoadedConfig,
 ): Promise<SubmittedRun> {
-  const workflowId = workflowIdOf(spec);
-  const attached = await isRunningNow(client, workflowId);
-  const { cpu, gpu } = config.taskQueues;
   const { recipe, compute } = spec;
   const bits = `W${recipe.weights.bits}A${recipe.activations.bits}`;
-  const handle = await client.workflow.start(QUANTIZE_WORKFLOW, {
+  return startWorkflow(client, services, loaded, {
+    type: QUANTIZE_WORKFLOW,
+    workflowId: workflowIdOf(spec),
+    spec,
+    summary: `${spec.pipelineName} → ${bits} (${recipe.name}, ${compute.device})`,
+    details: `From \`${spec.source}\` to \`${spec.out}\`, ${compute.threads} threads on ${compute.device}.`,
+  });
+}
+
+/** A workflow to start: its name, its id, what it is started with, and what the UI says of it. */
+export interface WorkflowRequest {
+  readonly type: string;
+  readonly workflowId: string;
+  readonly spec: unknown;
+  readonly summary: string;
+  readonly details: string;
+}
+
+/** Starts a workflow, or attaches to the running one of the same id. */
+export async function startWorkflow(
+  client: Client,
+  services: ServiceRecord,
+  { config }: LoadedConfig,
+  { type, workflowId, spec, summary, details }: WorkflowRequest,
+): Promise<SubmittedRun> {
+  const attached = await isRunningNow(client, workflowId);
+  const { cpu, gpu } = config.taskQueues;
+  const handle = await client.workflow.start(type, {
     workflowId,
     taskQueue: cpu.name,
     args: [spec, { cpu: cpu.name, gpu: gpu.name }],
     workflowIdConflictPolicy: 'USE_EXISTING',
     workflowIdReusePolicy: 'ALLOW_DUPLICATE',
-    staticSummary: `${spec.pipelineName} → ${bits} (${recipe.name}, ${compute.device})`,
-    staticDetails: `From \`${spec.source}\` to \`${spec.out}\`, ${compute.threads} threads on ${compute.device}.`,
+    staticSummary: summary.slice(0, 200),
+    staticDetails: details,
   });
   const { runId } = await handle.describe();
   return { handle, workflowId, runId, attached, uiUrl: runUrl(services, workflowId, runId) };

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { WorkflowHandle } from '@temporalio/client';
 import { defaultPayloadConverter } from '@temporalio/common';
+import type { EvaluationSummary } from '../contracts/evaluation-activities.js';
 import { PROGRESS_QUERY, type RunProgress, type RunSummary, type StageRow } from '../contracts/run-summary.js';
 import { type Progress, progressSchema } from '../contracts/stages.js';
 import { type OutputFormat, printEvent } from './console-output.js';
@@ -14,7 +15,7 @@ const POLL_MS = 1_000;
 const QUERY_TIMEOUT_MS = 3_000;
 
 export type WatchEnd =
-  | { readonly state: 'finished'; readonly summary: RunSummary }
+  | { readonly state: 'finished'; readonly summary: RunSummary | EvaluationSummary }
   | { readonly state: 'detached' }
   | { readonly state: 'cancelled' };
 
@@ -54,7 +55,7 @@ export async function watchRun(handle: WorkflowHandle, format: OutputFormat): Pr
 
 async function resultOf(handle: WorkflowHandle): Promise<WatchEnd> {
   try {
-    return { state: 'finished', summary: (await handle.result()) as RunSummary };
+    return { state: 'finished', summary: (await handle.result()) as RunSummary | EvaluationSummary };
   } catch (error) {
     const end = runEndOf(error);
     if (end?.state === 'cancelled') return { state: 'cancelled' };

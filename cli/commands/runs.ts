@@ -1,6 +1,5 @@
 import { Command } from 'commander';
-import { QUANTIZE_WORKFLOW } from '../../contracts/run-summary.js';
-import { withServer } from '../command-context.js';
+import { RUNS_QUERY, withServer } from '../command-context.js';
 import type { CommandAction } from '../command-result.js';
 import { type OutputFormat, print } from '../console-output.js';
 import { outputOption } from '../run-options.js';
@@ -22,7 +21,7 @@ export function runsCommand(run: CommandAction): Command {
       run(() =>
         withServer(async ({ client }) => {
           const rows: RunRow[] = [];
-          for await (const found of client.workflow.list({ query: `WorkflowType = '${QUANTIZE_WORKFLOW}'` })) {
+          for await (const found of client.workflow.list({ query: RUNS_QUERY })) {
             rows.push({
               workflowId: found.workflowId,
               runId: found.runId,
