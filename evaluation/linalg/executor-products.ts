@@ -26,12 +26,22 @@ const MIRROR_BLOCK = 64;
 /** Products on `executor`, which stays the caller's. The session is opened by the first product. */
 export function executorProducts(executor: Executor): ExecutorProducts {
   let session: Promise<Runnable> | undefined;
+  const multiplied = async (a: Matrix, b: Matrix, handedOver: () => void): Promise<Matrix> => {
+    if (a.cols !== b.cols) throw new RangeError(`inner sizes differ: ${a.cols} and ${b.cols}`);
+    if (a.rows === 0 || b.rows === 0 || a.cols === 0) return zeroMatrix(a.rows, b.rows);
+    session ??= executor.open(gemmModel());
+    return product({ executor, gemm: await session, handedOver }, a, b);
+  };
   return {
-    timesTransposed: async (a, b) => {
-      if (a.cols !== b.cols) throw new RangeError(`inner sizes differ: ${a.cols} and ${b.cols}`);
-      if (a.rows === 0 || b.rows === 0 || a.cols === 0) return zeroMatrix(a.rows, b.rows);
-      session ??= executor.open(gemmModel());
-      return product(executor, await session, a, b);
+    timesTransposed: (a, b) => multiplied(a, b, () => undefined),
+    startTimesTransposed: async (a, b) => {
+      let handOver: () => void = () => undefined;
+      const handedOver = new Promise<void>((resolve) => {
+        handOver = resolve;
+      });
+      const result = multiplied(a, b, handOver);
+      await Promise.race([handedOver, result.then(nothing, nothing)]);
+      return { result };
     },
     release: async () => {
       const opened = session;
@@ -40,6 +50,8 @@ export function executorProducts(executor: Executor): ExecutorProducts {
     },
   };
 }
+
+const nothing = (): void => undefined;
 
 /** y [m, n] = a [m, k] · b [n, k]ᵀ. */
 function gemmModel(): Uint8Array {
@@ -55,19 +67,24 @@ function gemmModel(): Uint8Array {
 
 type Range = readonly [first: number, end: number];
 
-/** One product in the making: the slice `columns` of the inner dimension is being added to `result`. */
-interface Slice {
+interface Session {
   readonly executor: Executor;
   readonly gemm: Runnable;
+  /** Called when the executor has operands and has been told to multiply; may be called again. */
+  readonly handedOver: () => void;
+}
+
+/** One product in the making: the slice `columns` of the inner dimension is being added to `result`. */
+interface Slice extends Session {
   readonly result: Matrix;
   readonly columns: Range;
 }
 
 /** Slices of the inner dimension one after the other; their products are added in that order. */
-async function product(executor: Executor, gemm: Runnable, a: Matrix, b: Matrix): Promise<Matrix> {
+async function product(session: Session, a: Matrix, b: Matrix): Promise<Matrix> {
   const result = zeroMatrix(a.rows, b.rows);
   for (const columns of ranges(a.cols, OPERAND_ELEMENTS)) {
-    const slice = { executor, gemm, result, columns };
+    const slice = { ...session, result, columns };
     if (isSmall(a, columns) && isSmall(b, columns)) await addSmall(slice, a, b);
     else if (a.data === b.data && a.rows === b.rows) await addSymmetricSlice(slice, a);
     else await addSlice(slice, a, b);
@@ -99,7 +116,9 @@ async function addSlice(slice: Slice, a: Matrix, b: Matrix): Promise<void> {
       if (left === undefined) continue;
       try {
         for (const [j, resident] of right.entries()) {
-          await addTile(slice, { a: left, b: resident }, rows, rightTiles[j] as Range);
+          const added = addTile(slice, { a: left, b: resident }, rows, rightTiles[j] as Range);
+          slice.handedOver();
+          await added;
         }
       } finally {
         await executor.free([left]);

@@ -1,5 +1,6 @@
 import { type Matrix, zeroMatrix } from '../../models/linalg/matrix.js';
 import type { FeatureRows } from '../features/feature-set.js';
+import { type StartedProduct, startedProduct } from '../linalg/matrix-products.js';
 import type { MetricContext, MetricValue, SetMetric } from './set-metric.js';
 
 /**
@@ -105,21 +106,30 @@ function tileRows(d: number): number {
   return Math.min(TILE_ROWS, Math.max(1, Math.floor(TILE_ELEMENTS / d)));
 }
 
+/** Tiles in one order; while a tile is added, the product of the next one is computed where products are. */
 async function eachTile(
   { block, rows, columns }: { block: PairTile['block']; rows: FeatureRows; columns: FeatureRows },
   { centre, step, context }: { centre: Float64Array; step: number; context: MetricContext },
   add: (tile: PairTile) => Promise<void>,
 ): Promise<void> {
+  let pending: (Omit<PairTile, 'products'> & StartedProduct) | undefined;
+  const addPending = async (): Promise<void> => {
+    if (pending === undefined) return;
+    const { result, ...tile } = pending;
+    await add({ ...tile, products: await result });
+  };
   for (let firstRow = 0; firstRow < rows.n; firstRow += step) {
     const left = await centredRows(rows, firstRow, Math.min(rows.n, firstRow + step), centre);
     for (let firstColumn = block === 'cross' ? 0 : firstRow; firstColumn < columns.n; firstColumn += step) {
       const isDiagonal = block !== 'cross' && firstColumn === firstRow;
       const end = Math.min(columns.n, firstColumn + step);
       const right = isDiagonal ? left : await centredRows(columns, firstColumn, end, centre);
-      const products = await context.products.timesTransposed(left, right);
-      await add({ block, firstRow, firstColumn, products });
+      const started = await startedProduct(context.products, left, right);
+      await addPending();
+      pending = { block, firstRow, firstColumn, ...started };
     }
   }
+  await addPending();
 }
 
 /** Mean of all rows [d]: sums of tiles around the first row, so that a large offset costs no digits. */
