@@ -1,11 +1,13 @@
 import { type Matrix, zeroMatrix } from '../../models/linalg/matrix.js';
-import type { PairGeometry, PairTile, SideGeometry } from './pairwise-pass.js';
+import type { PairGeometry, PairTile } from './pairwise-pass.js';
 
 /** Rows of each side that belong together; both lists are equally long. */
 export interface KernelSubsets {
   readonly fake: readonly Uint32Array[];
   readonly real: readonly Uint32Array[];
 }
+
+type Side = 'fake' | 'real';
 
 /**
  * Sums of the cubic kernel (x·y/d + 1)³ over streamed tiles: of every row, of given subsets, and its values on chosen rows.
@@ -46,41 +48,50 @@ export class KernelSums {
   add(tile: PairTile): void {
     const rowSide = tile.block === 'real' ? 'real' : 'fake';
     const columnSide = tile.block === 'fake' ? 'fake' : 'real';
-    const kernel = this.kernelOf(tile, this.geometry[rowSide], this.geometry[columnSide]);
     const isDiagonal = tile.block !== 'cross' && tile.firstRow === tile.firstColumn;
-    const rows = tile.block === 'cross' ? this.across.fake : this.within[rowSide];
-    const columns = tile.block === 'cross' ? this.across.real : this.within[columnSide];
-    addToRows(kernel, tile, isDiagonal, rows, columns);
+    const kernel = this.addKernel(tile, rowSide, columnSide, isDiagonal);
     const sums = this.subsetSums[tile.block];
     for (let s = 0; s < sums.length; s += 1) {
       const left = inRange(this.subsets[rowSide][s], tile.firstRow, kernel.rows);
       const right = inRange(this.subsets[columnSide][s], tile.firstColumn, kernel.cols);
       sums[s] = (sums[s] as number) + sumOfPairs(kernel, tile, isDiagonal, left, right);
     }
-    this.keepSampled(kernel, tile, rowSide, columnSide);
+    this.keepSampled(kernel, tile, rowSide, columnSide, isDiagonal);
   }
 
-  private kernelOf(tile: PairTile, rowSide: SideGeometry, columnSide: SideGeometry): Matrix {
+  /** The kernel's values, added to the sums of their rows and columns; of the diagonal tile only those with j > i. */
+  private addKernel(tile: PairTile, rowSide: Side, columnSide: Side, isDiagonal: boolean): Matrix {
     const { rows, cols, data } = tile.products;
     if (this.scratch.length < data.length) this.scratch = new Float64Array(data.length);
     const { scratch } = this;
     const { d, centreSquare } = this.geometry;
     const a = centreSquare / d + 1;
-    const linear = 3 * a * a;
-    const share = 1 / d;
-    const along = columnSide.alongCentre.subarray(tile.firstColumn, tile.firstColumn + cols).map((value) => value / d);
+    const [linear, quadratic, share] = [3 * a * a, 3 * a, 1 / d];
+    const alongOf = (side: Side, first: number, count: number): Float64Array =>
+      this.geometry[side].alongCentre.subarray(first, first + count).map((value) => value / d);
+    const alongRows = alongOf(rowSide, tile.firstRow, rows);
+    const along = alongOf(columnSide, tile.firstColumn, cols);
+    const rowSums = tile.block === 'cross' ? this.across.fake : this.within[rowSide];
+    const columnSums = (tile.block === 'cross' ? this.across.real : this.within[columnSide]).subarray(tile.firstColumn);
+    const sums = new Float64Array(cols);
     for (let i = 0; i < rows; i += 1) {
-      const own = (rowSide.alongCentre[tile.firstRow + i] as number) / d;
+      const own = alongRows[i] as number;
       const base = i * cols;
-      for (let j = 0; j < cols; j += 1) {
+      let sum = 0;
+      for (let j = isDiagonal ? i + 1 : 0; j < cols; j += 1) {
         const e = (data[base + j] as number) * share + own + (along[j] as number);
-        scratch[base + j] = e * (e * (e + 3 * a) + linear);
+        const value = e * (e * (e + quadratic) + linear);
+        scratch[base + j] = value;
+        sum += value;
+        sums[j] = (sums[j] as number) + value;
       }
+      rowSums[tile.firstRow + i] = (rowSums[tile.firstRow + i] as number) + sum;
     }
+    for (let j = 0; j < cols; j += 1) columnSums[j] = (columnSums[j] as number) + (sums[j] as number);
     return { rows, cols, data: scratch };
   }
 
-  private keepSampled(kernel: Matrix, tile: PairTile, rowSide: 'fake' | 'real', columnSide: 'fake' | 'real'): void {
+  private keepSampled(kernel: Matrix, tile: PairTile, rowSide: Side, columnSide: Side, isDiagonal: boolean): void {
     const { sampled } = this;
     const offset = { fake: 0, real: this.sample.fake.length };
     const left = this.positions(rowSide, tile.firstRow, kernel.rows);
@@ -90,7 +101,7 @@ export class KernelSums {
       for (const [q, column] of right) {
         const at = offset[rowSide] + p;
         const to = offset[columnSide] + q;
-        if (at === to) continue;
+        if (isDiagonal && to <= at) continue;
         const value = kernel.data[base + column] as number;
         sampled.data[at * sampled.cols + to] = value;
         sampled.data[to * sampled.cols + at] = value;
@@ -99,34 +110,11 @@ export class KernelSums {
   }
 
   /** Places in the sample and rows of the sampled rows within a tile. */
-  private positions(side: 'fake' | 'real', first: number, count: number): (readonly [number, number])[] {
+  private positions(side: Side, first: number, count: number): (readonly [number, number])[] {
     const all = this.sample[side];
     const start = lowerBound(all, first);
     return Array.from(inRange(all, first, count), (row, i) => [start + i, row] as const);
   }
-}
-
-/** Adds each value to its row's and its column's sum; on the diagonal tile only j > i. */
-function addToRows(
-  kernel: Matrix,
-  tile: PairTile,
-  isDiagonal: boolean,
-  rows: Float64Array,
-  columns: Float64Array,
-): void {
-  const { cols, data } = kernel;
-  const own = columns.subarray(tile.firstColumn, tile.firstColumn + cols);
-  const sums = new Float64Array(cols);
-  for (let i = 0; i < kernel.rows; i += 1) {
-    let sum = 0;
-    for (let j = isDiagonal ? i + 1 : 0; j < cols; j += 1) {
-      const value = data[i * cols + j] as number;
-      sum += value;
-      sums[j] = (sums[j] as number) + value;
-    }
-    rows[tile.firstRow + i] = (rows[tile.firstRow + i] as number) + sum;
-  }
-  for (let j = 0; j < cols; j += 1) own[j] = (own[j] as number) + (sums[j] as number);
 }
 
 function sumOfPairs(
@@ -136,12 +124,13 @@ function sumOfPairs(
   left: Uint32Array,
   right: Uint32Array,
 ): number {
+  const { data } = kernel;
+  const count = right.length;
   let sum = 0;
   for (let p = 0; p < left.length; p += 1) {
     const base = ((left[p] as number) - tile.firstRow) * kernel.cols - tile.firstColumn;
     let inner = 0;
-    for (let q = isDiagonal ? p + 1 : 0; q < right.length; q += 1)
-      inner += kernel.data[base + (right[q] as number)] as number;
+    for (let q = isDiagonal ? p + 1 : 0; q < count; q += 1) inner += data[base + (right[q] as number)] as number;
     sum += inner;
   }
   return sum;

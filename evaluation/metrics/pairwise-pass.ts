@@ -177,8 +177,9 @@ async function centredRows(rows: FeatureRows, first: number, end: number, centre
   const { d } = rows;
   const data = await rows.read(first, end);
   const result = zeroMatrix(end - first, d);
+  const centred = result.data;
   for (let i = 0; i < data.length; i += d) {
-    for (let j = 0; j < d; j += 1) result.data[i + j] = (data[i + j] as number) - (centre[j] as number);
+    for (let j = 0; j < d; j += 1) centred[i + j] = (data[i + j] as number) - (centre[j] as number);
   }
   return result;
 }
