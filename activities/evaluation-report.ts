@@ -1,23 +1,41 @@
-import type { z } from 'zod';
+import { z } from 'zod';
 import type { renderEvaluationInputSchema } from '../contracts/evaluation-activities.js';
+import { layerRoleSchema } from '../contracts/recipe.js';
 import type { StageRow } from '../contracts/run-summary.js';
 import type { Score } from '../contracts/score.js';
 import type { DenoiserComparison } from '../evaluation/denoiser-comparison.js';
 import type { EvaluationDetails, TimestepDifferences } from '../evaluation/evaluation-details.js';
 import type { PictureSource } from '../evaluation/features/picture-source.js';
 import type { Images } from '../evaluation/metrics/image-pairs.js';
-import type { Fact, LatencyData, ReportData, ScoreRole, SizeData } from '../evaluation/report/report-data.js';
+import type { Fact, LatencyData, LayerRow, ReportData, ScoreRole, SizeData } from '../evaluation/report/report-data.js';
 import { readComponentGraph } from '../models/pipelines/component-graph.js';
 import { componentBytes } from '../models/pipelines/open-component.js';
 import { concatRows } from '../models/tensors/tensor.js';
 import { bytesByPart } from '../quantization/conversion/bytes-by-part.js';
 import { openStoredPictures } from './images/stored-pictures.js';
+import { MANIFEST_FILE } from './output-folder.js';
 import { packageVersion } from './package-file.js';
 import { extremePrompts, sampleSheet } from './sample-sheet.js';
 import type { LocalStore } from './store/local-store.js';
 import { loadPipeline } from './stored-pipeline.js';
 
 type Input = z.output<typeof renderEvaluationInputSchema>;
+
+/** A row as the manifest of an output folder has it. */
+const layerRowSchema = z.looseObject({
+  name: z.string(),
+  role: layerRoleSchema,
+  op: z.string(),
+  weightBits: z.number().nullable(),
+  activationBits: z.number().nullable(),
+  scheme: z.string(),
+  parameters: z.number(),
+  macs: z.number(),
+  floatBytes: z.number().optional(),
+  bytes: z.number().optional(),
+  skipped: z.string().nullable(),
+  reason: z.string().optional(),
+});
 
 /** Pictures in the grid at most. */
 const SHOWN = 12;
@@ -60,6 +78,7 @@ export async function evaluationReport(
     extremes: sheets?.extremes,
     ...seriesOf(details, spec.candidate.name),
     latency,
+    layers: await layersOf(store, input, comparison),
     drift: comparison?.drift ?? undefined,
     layerTimesteps: comparison?.layerTimesteps,
     stages: (input.stages as readonly StageRow[])
@@ -71,6 +90,28 @@ export async function evaluationReport(
     run: { workflowId: input.workflowId, runId: input.runId },
   };
   return { data, samples: sheets?.samples.png ?? null, details, scores, prompts };
+}
+
+const manifestSchema = z.looseObject({ layers: z.array(layerRowSchema) });
+
+/** Bits and bytes of every layer, where the folder's own manifest tells, with the errors measured now. */
+async function layersOf(
+  store: LocalStore,
+  { candidatePipeline }: Input,
+  comparison: DenoiserComparison | undefined,
+): Promise<LayerRow[] | undefined> {
+  const { files } = await loadPipeline(store, candidatePipeline);
+  if (!files.paths().includes(MANIFEST_FILE)) return undefined;
+  let value: unknown;
+  try {
+    value = JSON.parse(new TextDecoder().decode(files.read(MANIFEST_FILE)));
+  } catch {
+    return undefined;
+  }
+  const parsed = manifestSchema.safeParse(value);
+  if (!parsed.success) return undefined;
+  const errors = new Map((comparison?.layers ?? []).map(({ name, error }) => [name, error]));
+  return parsed.data.layers.map((layer) => ({ ...layer, error: errors.get(layer.name) ?? null }));
 }
 
 function subjectsOf({ spec }: Input): Fact[] {

@@ -5,6 +5,7 @@ import { PICTURES_FILE, SCORES_FILE } from '../contracts/picture-scores.js';
 import type { RunSummary } from '../contracts/run-summary.js';
 import { renderModelCard } from '../evaluation/report/model-card.js';
 import { renderReport } from '../evaluation/report/render-report.js';
+import type { LayerRow } from '../evaluation/report/report-data.js';
 import type { RoledScores } from '../evaluation/report/score-columns.js';
 import { isIntact, MANIFEST_FILE, type OutputFile, ownManifest, publishFolder } from './output-folder.js';
 import { packageVersion } from './package-file.js';
@@ -62,7 +63,13 @@ async function publish(
   ];
   const files = [...shipped.files.filter(({ path }) => !OWN_FILES.has(path)), ...own];
   await context.breathe();
-  await publishFolder(store, spec.out, files, manifestOf(input, files, evaluations), context.key.slice(0, 8));
+  await publishFolder(
+    store,
+    spec.out,
+    files,
+    manifestOf(input, files, evaluations, data.layers ?? []),
+    context.key.slice(0, 8),
+  );
   const bytes = files.reduce((sum, { ref }) => sum + ref.sizeBytes, 0);
   return {
     out: spec.out,
@@ -77,6 +84,7 @@ function manifestOf(
   { spec, workflowId, runId, artifacts, facts }: ReportInput,
   files: readonly OutputFile[],
   evaluations: readonly RoledScores[],
+  layers: readonly LayerRow[],
 ): unknown {
   const { recipe, compute, pipelineName, sourceDigest, prompts } = spec;
   const short = ({ digest, sizeBytes }: ArtifactRef) => ({ digest, sizeBytes });
@@ -108,6 +116,8 @@ function manifestOf(
       frechet: scores.frechet,
       denoiserRelativeMse: scores.denoiserRelativeMse,
     })),
+    // What later evaluations of the folder say of each layer; errors are theirs.
+    layers: layers.map(({ error: _, ...layer }) => layer),
     files: Object.fromEntries(files.map(({ path, ref }) => [path, short(ref)])),
   };
 }
