@@ -2,12 +2,12 @@
 export const REPORT_STYLE = `
 :root {
   color-scheme: light dark;
-  --page: #ffffff; --panel: #f6f7f9; --text: #1a1f27; --soft: #5b6573; --faint: #8a94a3; --rule: #e1e5ea;
+  --page: #ffffff; --panel: #f6f7f9; --text: #1a1f27; --soft: #5b6573; --faint: #697382; --rule: #e1e5ea;
   --accent: #1f5fd0; --before: #c2720c; --floor: #7a8594;
 }
 @media (prefers-color-scheme: dark) {
   :root {
-    --page: #12151a; --panel: #1a1f26; --text: #e6e9ee; --soft: #a3adba; --faint: #788392; --rule: #2c333d;
+    --page: #12151a; --panel: #1a1f26; --text: #e6e9ee; --soft: #a3adba; --faint: #8d98a8; --rule: #2c333d;
     --accent: #6ea3ff; --before: #eda04a; --floor: #98a3b3;
   }
 }
@@ -15,7 +15,7 @@ export const REPORT_STYLE = `
 body {
   margin: 0; background: var(--page); color: var(--text);
   font: 15px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif;
-  font-variant-numeric: tabular-nums lining-nums; -webkit-font-smoothing: antialiased;
+  overflow-wrap: break-word; font-variant-numeric: tabular-nums lining-nums; -webkit-font-smoothing: antialiased;
 }
 main { max-width: 1040px; margin: 0 auto; padding: 44px 28px 80px; }
 header { border-bottom: 1px solid var(--rule); padding-bottom: 26px; }
@@ -73,14 +73,14 @@ svg.key { display: inline-block; width: 34px; vertical-align: -2px; }
 .layers tbody th { font-family: ui-monospace, "SF Mono", Menlo, Consolas, monospace; font-size: 11.5px; overflow-wrap: anywhere; }
 .layers td:nth-child(2) { white-space: nowrap; }
 .layers .skipped td, .layers .skipped th { color: var(--faint); }
-.facts th { color: var(--soft); white-space: nowrap; padding-right: 20px; }
+.facts th { color: var(--soft); min-width: 6em; max-width: 22em; padding-right: 20px; overflow-wrap: anywhere; }
 .facts td { text-align: left; white-space: normal; overflow-wrap: anywhere; padding-left: 0; }
 pre { margin: 0; padding: 16px 18px; background: var(--panel); border-radius: 8px; font: 12.5px/1.5 ui-monospace, "SF Mono", Menlo, Consolas, monospace; overflow-x: auto; }
 code { font: 0.9em ui-monospace, "SF Mono", Menlo, Consolas, monospace; overflow-wrap: anywhere; }
 figure { margin: 0; }
 figcaption { color: var(--soft); font-size: 13px; margin-top: 6px; }
 svg { display: block; width: 100%; height: auto; font-family: inherit; }
-svg.source { position: absolute; }
+svg.source { position: absolute; width: 0; height: 0; }
 svg.source image { image-rendering: pixelated; }
 .triples { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 290px), 1fr)); gap: 18px 20px; }
 .triples + h3 { margin-top: 22px; }
@@ -109,7 +109,7 @@ figure.spaced { margin-top: 34px; }
 }
 @media print {
   :root {
-    --page: #fff; --panel: #f4f5f7; --text: #111; --soft: #444; --faint: #777; --rule: #d5d9de;
+    --page: #fff; --panel: #f4f5f7; --text: #111; --soft: #444; --faint: #666; --rule: #d5d9de;
     --accent: #1f5fd0; --before: #a85f00; --floor: #6b7583;
   }
   body { font-size: 11pt; } main { max-width: none; padding: 0; }
