@@ -4,8 +4,10 @@ import { dirname, resolve } from 'node:path';
 import { packageVersion } from '../activities/package-file.js';
 import { checkStatisticsExtension, writeStatisticsFile } from '../activities/statistics-file.js';
 import { type ExitCode, NibbleflowError } from '../contracts/errors.js';
-import type { FeatureSet } from '../evaluation/features/feature-set.js';
-import { gaussianOfRows } from '../evaluation/statistics/gaussian-of-rows.js';
+import type { FeatureRows } from '../evaluation/features/feature-set.js';
+import { executorProducts } from '../evaluation/linalg/executor-products.js';
+import { gaussianMomentsOf } from '../evaluation/statistics/gaussian-moments-of.js';
+import type { FeatureGaussian } from '../evaluation/statistics/reference-statistics.js';
 import type { StatsOptions } from './commands/stats.js';
 import { say } from './console-output.js';
 import { breatheUntil, checkPictureWork, featuresOf, openPictures, withEngine } from './measure-pictures.js';
@@ -22,8 +24,12 @@ export function writeStats(folder: string, out: string, options: StatsOptions): 
     const images = await openPictures(resolve(folder), FEWEST_PICTURES, signal);
     await withEngine(work, async (executor) => {
       const features = await featuresOf(images, executor, work);
+      const products = executorProducts(executor);
       const { pool, spatial } = features;
-      const gaussian = (rows: FeatureSet['pool']) => gaussianOfRows(rows, breatheUntil(signal));
+      const gaussian = async (rows: FeatureRows): Promise<FeatureGaussian> => {
+        const moments = await gaussianMomentsOf(rows, products, breatheUntil(signal));
+        return { mean: moments.mean(), covariance: moments.covariance() };
+      };
       await writeStatisticsFile(path, {
         n: images.n,
         pool: await gaussian(pool),
@@ -38,6 +44,7 @@ export function writeStats(folder: string, out: string, options: StatsOptions): 
         rows: options.features === true ? features : null,
         notes: images.notes,
       });
+      await products.release();
     });
     for (const note of images.notes) say(`note: ${note}`);
     say(`wrote ${path}: ${images.n} pictures`);

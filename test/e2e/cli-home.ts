@@ -111,10 +111,10 @@ function withDescendants(root: number): TestProcess[] {
 }
 
 /**
- * Digests of all that a run made: model files, graphs, plan, parameters, features, scores, pictures. The report is left
- * out: it tells times.
+ * Digests of all that a run made: model files, graphs, plan, parameters, features, scores, pictures. The report and the
+ * latencies are left out: they tell times.
  */
 export function digestsOf({ artifacts }: RunSummary): Record<string, string> {
-  const made = Object.entries(artifacts).filter(([name]) => name !== 'report.reportRef');
+  const made = Object.entries(artifacts).filter(([name]) => !['report.reportRef', 'latency.latency'].includes(name));
   return Object.fromEntries(made.map(([name, ref]) => [name, ref.digest]));
 }

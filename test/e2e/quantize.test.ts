@@ -68,7 +68,7 @@ describe('nibbleflow quantize', () => {
     expect((await fetch(String(started?.uiUrl))).status).toBe(200);
     const inside = events().flatMap((event) => (event.event === 'progress' && event.inside ? [event.inside] : []));
     expect(inside).toContainEqual(expect.objectContaining({ stage: 'finetune', unit: 'steps', total: 4 }));
-    expect(summary.stages.map(({ state }) => state)).toEqual(new Array(13).fill('done'));
+    expect(summary.stages.map(({ state }) => state)).toEqual(new Array(14).fill('done'));
     expect(summary.reused).toBe(0);
     const labels = ['noise floor (float, other seeds)', 'before finetuning', 'finetuned'];
     expect(summary.scores.map(({ label }) => label)).toEqual(labels);

@@ -1,0 +1,138 @@
+import { existsSync } from 'node:fs';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { terminate } from '../../cli/server/processes.js';
+import { type Score, scoreSchema } from '../../contracts/score.js';
+import { perturbed } from '../activities/perturbed-unet.js';
+import { tinyUnet, writeTinyPipeline } from '../fixtures/tiny-pipeline.js';
+import { CliHome } from './cli-home.js';
+
+const RUN_MS = 300_000;
+
+let home: CliHome;
+let other: CliHome;
+let scores: Score[];
+
+/** Both homes have the pipelines in folders of the same name: names are part of what is compared. */
+async function homeWithPipelines(): Promise<CliHome> {
+  const made = await CliHome.open({ name: 'unused' });
+  await writeTinyPipeline(join(made.folder, 'float'));
+  await writeTinyPipeline(join(made.folder, 'candidate'), perturbed(tinyUnet(), 0.02));
+  return made;
+}
+
+/** 130 pictures: three shards, the last of two pictures. */
+function evaluate(of: CliHome, ...more: string[]): string[] {
+  const folders = [join(of.folder, 'candidate'), '--against', join(of.folder, 'float')];
+  const settings = ['--set', 'sampling.steps=4', '--set', 'settings.permutations=20', '--samples', '130'];
+  return ['evaluate', ...folders, ...settings, '--threads', '1', '--out', of.out, ...more];
+}
+
+beforeAll(async () => {
+  home = await homeWithPipelines();
+  other = await homeWithPipelines();
+  const result = await home.run(...evaluate(home, '--output', 'json'));
+  if (result.code !== 0) throw new Error(`evaluate ended with ${result.code}: ${result.stderr}`);
+  scores = (JSON.parse(result.stdout) as unknown[]).map((score) => scoreSchema.parse(score));
+}, RUN_MS);
+
+afterAll(async () => {
+  await home.close();
+  await other.close();
+});
+
+describe('nibbleflow evaluate', () => {
+  it('prints an array of scores, and writes the same beside report, protocol and manifest', async () => {
+    const names = scores.map(({ metric, against }) => `${metric} ${against}`);
+    for (const name of ['psnr float', 'latent-sqnr float', 'frechet float', 'kid float', 'inception-score none']) {
+      expect(names).toContain(name);
+    }
+    expect(new Set(scores.map(({ protocol }) => protocol)).size).toBe(1);
+    expect(JSON.parse(await readFile(join(home.out, 'scores.json'), 'utf8'))).toEqual(scores);
+    const protocol = JSON.parse(await readFile(join(home.out, 'protocol.json'), 'utf8')) as Record<string, unknown>;
+    expect(protocol).toMatchObject({ name: 'standard', samples: 130, digest: scores[0]?.protocol });
+    const report = await readFile(join(home.out, 'report.html'), 'utf8');
+    expect(report).toContain(`psnr-130`);
+    expect(existsSync(join(home.out, 'manifest.json'))).toBe(true);
+  });
+
+  it('samples nothing again for other metrics, and nothing at all for the same command', {
+    timeout: RUN_MS,
+  }, async () => {
+    const again = await home.run(...evaluate(home));
+    expect(again).toMatchObject({ code: 0 });
+    expect(again.stdout).toMatch(/reused (\d+) of \1\n/);
+    expect(again.stdout).toContain('psnr-130');
+    const fewer = await home.run(...evaluate(home, '--set', 'metrics=[kid]', '--out', join(home.folder, 'kid')));
+    expect(fewer).toMatchObject({ code: 0 });
+    expect(fewer.stderr).toMatch(/✓ sample 130 pictures of candidate · reused/);
+    const kid = JSON.parse(await readFile(join(home.folder, 'kid', 'scores.json'), 'utf8')) as Score[];
+    const found = (list: readonly Score[]) => list.find(({ metric }) => metric === 'kid')?.value;
+    expect(found(kid)).toBe(found(scores));
+  });
+
+  it('is listed, can be asked for and attached to', async () => {
+    const runs = await home.run('runs');
+    const id = /evaluate\/candidate\/standard\/[0-9a-f]{8}/.exec(runs.stdout)?.[0] ?? '';
+    expect(runs.stdout).toMatch(/evaluate\/candidate\/standard\/[0-9a-f]{8} +completed/);
+    expect((await home.run('status', id)).stdout).toContain(`${id}  completed`);
+    const attached = await home.run('attach', id, '--output', 'json');
+    expect(Array.isArray(JSON.parse(attached.stdout))).toBe(true);
+  });
+
+  it('ends with the same scores when engine and worker are killed on the way', { timeout: RUN_MS }, async () => {
+    const started = await other.run(...evaluate(other, '--detach'));
+    expect(started).toMatchObject({ code: 0 });
+    await expect.poll(() => other.engines().length, { timeout: 60_000 }).toBeGreaterThan(0);
+    for (const engine of other.engines()) await terminate(engine, 0);
+    const worker = other.processes().find(({ command }) => /worker-process\.js/.test(command));
+    if (worker === undefined) throw new Error('no worker to kill');
+    await terminate(worker.ref, 0);
+    const attached = await other.run('attach', started.stdout.trim(), '--output', 'json');
+    expect(attached).toMatchObject({ code: 0 });
+    expect(JSON.parse(attached.stdout)).toEqual(scores);
+  });
+});
+
+describe('nibbleflow evaluate refuses, before anything starts', () => {
+  let empty: string;
+  beforeAll(async () => {
+    empty = join(home.folder, 'empty');
+    await mkdir(empty);
+    await writeFile(join(home.folder, 'broken.npz'), 'not a zip');
+    await rm(join(home.folder, 'none'), { recursive: true, force: true });
+  });
+
+  it.each<[string, (folder: string) => string[], RegExp]>([
+    ['nothing to evaluate', () => [], /there is no pipeline to evaluate/],
+    ['a folder that is not there', (folder) => [join(folder, 'none')], /the pipeline folder does not exist/],
+    ['a folder that is no pipeline', (folder) => [join(folder, 'empty')], /model_index\.json/],
+    ['an unknown protocol', (folder) => [join(folder, 'float'), '--protocol', 'standart'], /Did you mean standard\?/],
+    ['an unknown setting', (folder) => [join(folder, 'float'), '--set', 'sample=64'], /did you mean samples\?/],
+    ['an unknown metric', (folder) => [join(folder, 'float'), '--set', 'metrics=[frechett]'], /Did you mean frechet\?/],
+    ['an unknown extractor', (folder) => [join(folder, 'float'), '--extractor', 'cifar'], /no such extractor/],
+    ['too few pictures', (folder) => [join(folder, 'float'), '--samples', '10'], /sets of 10 pictures mean nothing/],
+    [
+      'a reference that is not there',
+      (folder) => [join(folder, 'float'), '--reference', join(folder, 'none')],
+      /the reference does not exist/,
+    ],
+    [
+      'an empty reference',
+      (folder) => [join(folder, 'float'), '--reference', join(folder, 'empty')],
+      /has 0 pictures|no pictures/,
+    ],
+    [
+      'a broken statistics file',
+      (folder) => [join(folder, 'float'), '--reference', join(folder, 'broken.npz')],
+      /broken\.npz/,
+    ],
+  ])('%s', async (_, args, message) => {
+    const result = await home.run('evaluate', ...args(home.folder));
+    expect(result.stderr).toMatch(message);
+    expect(result).toMatchObject({ code: 2, stdout: '' });
+    expect(result.stderr).not.toMatch(/\n\s+at /);
+    expect(result.stderr).not.toMatch(/Started evaluate/);
+  });
+});
