@@ -4,8 +4,8 @@ import type { SetMetric } from './set-metric.js';
 /**
  * Spatial Fréchet distance (sFID; Nash et al. 2021): the Fréchet distance on a feature map that still has places, flattened, so
  * that it sees where things are and not only that they are there. The published sFID takes the first 7 channels of Inception's
- * mixed_6 map, 7 · 17 · 17 = 2023 numbers; here it is whatever the extractor declares as its output `spatial`, flattened channel by
- * channel, and the name says which extractor. With fewer pictures than numbers the covariance has not full rank: a note says so.
+ * mixed_6 map, 7 · 17 · 17 = 2023 numbers; here it is whatever the extractor declares as its output `spatial`, flattened
+ * as its file does, and the name says which extractor. With fewer pictures than numbers the covariance has not full rank: a note says so.
  */
 export const spatialFrechetDistance: SetMetric = {
   id: 'sfid',

@@ -113,15 +113,15 @@ describe('frechetOfRows', () => {
     expect(Math.abs(back.standardError / whole.standardError - 1)).toBeLessThan(1e-9);
   });
 
-  test('on the engine equals plain loops, with 300 features of a wide spread', async () => {
+  test('on the engine equals plain loops, with 160 features of a wide spread, and the closed form, with 500', async () => {
     const executor = await EngineExecutor.start({ device: 'cpu', threads: 1 });
     const products = executorProducts(executor);
     const correlated = (seed: number): FeatureRows => {
-      const { data } = gaussianTensor(seed, 0, [700, 300]);
+      const { data } = gaussianTensor(seed, 0, [400, 160]);
       return rowsInMemory(
         float32(
-          [700, 300],
-          data.map((value, i) => value * 10 ** (-(i % 300) / 60) + (data[i - (i % 300)] ?? 0)),
+          [400, 160],
+          data.map((value, i) => value * 10 ** (-(i % 160) / 32) + (data[i - (i % 160)] ?? 0)),
         ),
       );
     };
@@ -133,6 +133,13 @@ describe('frechetOfRows', () => {
     expect(Math.abs(fast.raw - plain.raw)).toBeLessThan(FLOAT64_RELATIVE * scale);
     expect(Math.abs(fast.raw - jacobi.raw)).toBeLessThan(FLOAT64_RELATIVE * scale);
     expect(Math.abs(fast.standardError / plain.standardError - 1)).toBeLessThan(1e-6);
+    const ramp = (first: number, last: number) =>
+      Array.from({ length: 500 }, (_, j) => first + ((last - first) * j) / 499);
+    const a = { mean: ramp(0, 1), deviation: ramp(0.01, 3) };
+    const b = { mean: ramp(0.2, 0.5), deviation: ramp(2.5, 0.1) };
+    const [left, right] = [rowsInMemory(knownRows(a)), rowsInMemory(knownRows(b))];
+    const { value } = await frechetOfRows(left, right, { ...context, products });
+    expect(Math.abs(value / diagonalFrechetDistance(a, b) - 1)).toBeLessThan(FLOAT32_RELATIVE);
     await products.release();
     await executor.close();
   });
