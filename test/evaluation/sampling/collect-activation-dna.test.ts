@@ -17,7 +17,10 @@ import { goldenFloat32 } from '../golden.js';
 
 const pipeline = zooPipeline();
 const { graph, plan } = planDenoiser(pipeline, recipeSchema.parse({ name: 'every-layer' }));
-const layers = plan.layers.map(({ name, output }) => ({ name, float: output, candidate: output }));
+/** A quarter of the layers, of all kinds: a test of seconds. Of all 103, 102 drift further in 4 bits than in 8. */
+const layers = plan.layers
+  .filter((_, i) => i % 4 === 1)
+  .map(({ name, output }) => ({ name, float: output, candidate: output }));
 
 /** The golden start noise at two timesteps, with the golden prompts. */
 function pairsOf(): DenoiserPairs {
@@ -62,7 +65,7 @@ describe('histograms of activations', () => {
   });
 
   test('counted by the engine are those of the activations themselves', async () => {
-    const some = layers.filter((_, i) => i % 17 === 3);
+    const some = layers.filter((_, i) => i % 5 === 3);
     const ranges = activationRanges(
       some.map(() => -4),
       some.map(() => 4),
