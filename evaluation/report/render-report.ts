@@ -58,8 +58,11 @@ ${data.sensitivity && sensitivitySection(data.sensitivity)}
 ${data.layers && layerTable(data.layers)}
 ${data.latency && latencySection(data.latency)}
 ${data.stages && stageSection(data.stages)}
-<h2>Which kernels ran</h2>
-<p>${kernelNote(data.compute.device)}</p>
+${
+  saysKernels(data) &&
+  html`<h2>Which kernels ran</h2>
+<p>${kernelNote(data.compute.device)}</p>`
+}
 ${(data.notices ?? []).map((notice) => html`<p>${notice}</p>`)}
 ${data.subjects && factSection('What was compared', data.subjects)}
 ${factSection('Environment', [...computeFacts(data), ...(data.environment ?? [])])}
@@ -103,6 +106,11 @@ function errorSection(data: ReportData): Html | false {
   return html`<h2>Where the error is</h2>
 ${charts.length > 0 && html`<div class="columns">${charts}</div>`}
 ${bars}${map}${drift}`;
+}
+
+/** An evaluated folder may be float: only a measured simulation says that codes were rounded. */
+function saysKernels({ kind, latency }: ReportData): boolean {
+  return kind !== 'evaluation' || (latency?.rows.some(({ simulated }) => simulated) ?? false);
 }
 
 function computeFacts({ compute }: ReportData): Fact[] {

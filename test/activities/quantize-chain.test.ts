@@ -1,10 +1,16 @@
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
+import { z } from 'zod';
 import { digestOfFile } from '../../activities/store/local-store.js';
+import { pictureScoresSchema } from '../../contracts/picture-scores.js';
+import { scoreSchema } from '../../contracts/score.js';
 import type { PipelineManifest, RunSpec, StageOutcome } from '../../contracts/stages.js';
 import type { PipelineScores } from '../../evaluation/pipeline-scores.js';
 import { readSafetensors } from '../../models/tensors/safetensors.js';
+import { findBrowser, HeadlessBrowser } from '../browser/headless-browser.js';
+import { overflowing } from '../browser/page-checks.js';
 import { Bench, type Chain, runChain, tinySpec } from './run-chain.js';
 
 /** The default recipe's promise: at most a sixth of the float file. */
@@ -41,6 +47,41 @@ describe('the activities, one after the other', () => {
     const models = source.files.map(({ path }) => path).filter((path) => path !== 'README.md');
     expect(Object.keys(manifest.files)).toEqual(expect.arrayContaining(models));
     expect(await readFile(join(spec.out, 'manifest.json'), 'utf8')).not.toContain(bench.folder);
+  });
+
+  it('write the shipped scores as an array, and every picture’s values of the same seed', async () => {
+    const read = async (name: string) => JSON.parse(await readFile(join(spec.out, name), 'utf8')) as unknown;
+    const scores = z.array(scoreSchema).parse(await read('scores.json'));
+    const pictures = pictureScoresSchema.parse(await read('pictures.json'));
+    const shipped = (await bench.store.getJson(ref('evaluate.scores'))) as PipelineScores;
+    expect(pictures.values).toEqual({ psnr: shipped.psnrDb, ssim: shipped.ssim });
+    expect(pictures.prompts).toHaveLength(10);
+    const mean = shipped.psnrDb.reduce((sum, value) => sum + value, 0) / shipped.psnrDb.length;
+    expect(scores[0]).toMatchObject({ name: 'psnr-10', value: expect.closeTo(mean, 10), n: 10 });
+    expect(scores.map(({ against }) => against)).toContain('reference');
+  });
+
+  it.skipIf(findBrowser() === undefined)('write a report that a real browser shows whole', async () => {
+    const browser = await HeadlessBrowser.launch(findBrowser() ?? '');
+    try {
+      const page = await browser.openPage();
+      await page.open(pathToFileURL(join(spec.out, 'report.html')).href);
+      expect(page.complaints).toEqual([]);
+      expect(page.requests.filter((url) => !/^(file|data):/.test(url))).toEqual([]);
+      for (const width of [390, 1280]) {
+        await page.resize(width);
+        expect(await page.evaluate(`(${overflowing})()`), `${width} px`).toEqual([]);
+      }
+      const count = (selector: string) => page.evaluate(`document.querySelectorAll('${selector}').length`);
+      // Ten pictures: all of them as samples, half of them as worst, half as best.
+      expect(await count('.triple')).toBe(20);
+      expect(await count('rect.bar-before')).toBe(24);
+      expect(await count('rect.heat')).toBe(24 * 3);
+      expect(await count('svg.plot circle')).toBe(6);
+      expect((await page.pdf()).subarray(0, 5).toString()).toBe('%PDF-');
+    } finally {
+      await browser.close();
+    }
   });
 
   it('change the denoiser alone, and make it at most a sixth', () => {

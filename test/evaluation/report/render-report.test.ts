@@ -92,6 +92,9 @@ describe('renderReport', () => {
     expect(text).toContain('closer than another seed');
     expect(text).toContain('told from the float model’s by a permutation test (kid, p = 0.0050, n = 256)');
     expect(text).not.toMatch(/Resolved recipe|Stages|Finetuning|undefined|NaN|\[object/);
+    expect(text).toContain('Which kernels ran');
+    const float = { ...evaluationReport(), latency: undefined };
+    expect(textOf(renderReport(float))).not.toMatch(/Which kernels ran|integer codes/);
     expect(renderReport(evaluationReport(HOSTILE))).not.toMatch(/<script|<img/);
   });
 
