@@ -82,27 +82,40 @@ interface Slice extends Session {
 
 /** Slices of the inner dimension one after the other; their products are added in that order. */
 async function product(session: Session, a: Matrix, b: Matrix): Promise<Matrix> {
+  const [whole, ...others] = ranges(a.cols, OPERAND_ELEMENTS);
+  if (whole !== undefined && others.length === 0 && isOneTile(a, b, whole)) return oneTile(session, a, b, whole);
   const result = zeroMatrix(a.rows, b.rows);
   for (const columns of ranges(a.cols, OPERAND_ELEMENTS)) {
     const slice = { ...session, result, columns };
-    if (isSmall(a, columns) && isSmall(b, columns)) await addSmall(slice, a, b);
-    else if (a.data === b.data && a.rows === b.rows) await addSymmetricSlice(slice, a);
+    if (isSymmetric(a, b)) await addSymmetricSlice(slice, a);
     else await addSlice(slice, a, b);
   }
   return result;
 }
 
-/** Whether one tile holds an operand, and a smaller one for the symmetric way would win nothing. */
-function isSmall({ rows }: Matrix, columns: Range): boolean {
-  return rows <= Math.min(SYMMETRIC_ROWS, tileRows(columns));
+function isSymmetric(a: Matrix, b: Matrix): boolean {
+  return a.data === b.data && a.rows === b.rows;
 }
 
-/** Both operands in one message. */
-async function addSmall(slice: Slice, a: Matrix, b: Matrix): Promise<void> {
-  const { columns } = slice;
-  const whole = ({ rows }: Matrix): Range => [0, rows];
-  const [left, right] = [a, b].map((of) => operand(of, whole(of), columns)) as [Tensor, Tensor];
-  await addTile(slice, { a: left, b: right }, whole(a), whole(b));
+/** Whether a product is one run, and no symmetric one that tiles would make cheaper. */
+function isOneTile(a: Matrix, b: Matrix, columns: Range): boolean {
+  const most = isSymmetric(a, b) ? Math.min(SYMMETRIC_ROWS, tileRows(columns)) : tileRows(columns);
+  return Math.max(a.rows, b.rows) <= most;
+}
+
+/** Small operands travel with the run, large ones before it: then the caller can go on while they are multiplied. */
+async function oneTile(session: Session, a: Matrix, b: Matrix, columns: Range): Promise<Matrix> {
+  const { executor, gemm, handedOver } = session;
+  const [left, right] = [operand(a, [0, a.rows], columns), operand(b, [0, b.rows], columns)];
+  const held = Math.max(a.rows, b.rows) <= SYMMETRIC_ROWS ? [] : await uploaded(executor, [left, right]);
+  try {
+    const run = gemm.run({ a: held[0] ?? left, b: held[1] ?? right });
+    handedOver();
+    const { y } = await run;
+    return { rows: a.rows, cols: b.rows, data: y?.data as Float64Array };
+  } finally {
+    if (held.length > 0) await executor.free(held);
+  }
 }
 
 /** The right operand stays in the executor while tiles of the left one come and go. */
@@ -155,8 +168,15 @@ function tileRows([first, end]: Range): number {
 }
 
 async function uploadTiles({ executor, columns }: Slice, matrix: Matrix, rows: readonly Range[]): Promise<Resident[]> {
+  return uploaded(
+    executor,
+    rows.map((range) => operand(matrix, range, columns)),
+  );
+}
+
+async function uploaded(executor: Executor, tensors: readonly Tensor[]): Promise<Resident[]> {
   const residents: Resident[] = [];
-  for (const range of rows) residents.push(await executor.upload(operand(matrix, range, columns)));
+  for (const value of tensors) residents.push(await executor.upload(value));
   return residents;
 }
 
@@ -178,10 +198,6 @@ async function addTile({ gemm, result, columns }: Slice, feeds: Feeds, rows: Ran
   const { y } = await gemm.run(feeds);
   const width = right[1] - right[0];
   const values = y?.data as Float64Array;
-  if (columns[0] === 0 && width === result.cols) {
-    result.data.set(values, rows[0] * width);
-    return;
-  }
   for (let row = rows[0]; row < rows[1]; row += 1) {
     const from = values.subarray((row - rows[0]) * width, (row - rows[0] + 1) * width);
     const at = row * result.cols + right[0];
