@@ -10,6 +10,7 @@ import {
 import { PICTURES_FILE, type PictureScores, PROTOCOL_FILE, SCORES_FILE } from '../contracts/picture-scores.js';
 import type { Score } from '../contracts/score.js';
 import { renderReport } from '../evaluation/report/render-report.js';
+import type { SizeData } from '../evaluation/report/report-data.js';
 import { evaluationReport } from './evaluation-report.js';
 import { isIntact, type OutputFile, publishFolder } from './output-folder.js';
 import { packageVersion } from './package-file.js';
@@ -27,7 +28,7 @@ export function createRenderEvaluation(deps: ActivityDeps): EvaluationActivities
       deps,
       {
         stage: 'report',
-        version: 1,
+        version: 2,
         input: renderEvaluationInputSchema,
         // Run ids and stage times differ between runs of the same thing; what they made does not.
         key: ({ workflowId: _, runId: _run, stages: _stages, ...input }) => ({ evaluation: input }),
@@ -57,7 +58,13 @@ async function publish(
       ? []
       : [{ path: PICTURES_FILE, ref: await put(pictureScores(spec, spec.against.digest, prompts, details.pictures)) }]),
   ];
-  await publishFolder(store, spec.out, files, manifestOf(input, files, scores, facts), context.key.slice(0, 8));
+  await publishFolder(
+    store,
+    spec.out,
+    files,
+    manifestOf(input, files, scores, { facts, size: data.size ?? null }),
+    context.key.slice(0, 8),
+  );
   return {
     out: spec.out,
     report: join(spec.out, REPORT_FILE),
@@ -89,7 +96,7 @@ function manifestOf(
   { spec }: Input,
   files: readonly OutputFile[],
   scores: readonly Score[],
-  facts: Readonly<Record<string, string>>,
+  { facts, size }: { readonly facts: Readonly<Record<string, string>>; readonly size: SizeData | null },
 ): unknown {
   const { candidate, against, reference, protocol, protocolDigest, extractor, compute } = spec;
   const named = ({ name, digest }: { name: string; digest: string }) => ({ name, digest });
@@ -106,6 +113,7 @@ function manifestOf(
     device: compute.device,
     threads: compute.threads,
     environment: { node: process.version, ...facts },
+    size: size && { floatBytes: size.floatBytes, quantizedBytes: size.quantizedBytes },
     scores: scores.map(({ name, against: side, value }) => ({ name, against: side, value })),
     files: Object.fromEntries(files.map(({ path, ref }) => [path, { digest: ref.digest, sizeBytes: ref.sizeBytes }])),
   };

@@ -77,7 +77,8 @@ export async function reportData(store: LocalStore, input: ReportInput): Promise
     scheme: schemeOf(spec),
     scores: scoreTableData(evaluations),
     compute: spec.compute,
-    scoreList: shipped === undefined ? [] : scoresOf(shipped, floorOf(evaluations)),
+    scoreList:
+      shipped === undefined ? [] : scoresOf(shipped, floorOf(evaluations), spec.recipe.evaluation.timestepPairs),
     size: size.data,
     coverage: { ...coverageData(plan, bitsLabel), ...(summary.branches ? { branches: summary.branches } : {}) },
     notices: plan.notices,

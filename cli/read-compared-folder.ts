@@ -35,6 +35,7 @@ const manifestSchema = z.looseObject({
   candidate: namedSchema.optional(),
   against: namedSchema.nullish(),
   reference: namedSchema.nullish(),
+  size: z.looseObject({ quantizedBytes: z.number() }).nullish(),
   files: z.record(z.string(), z.looseObject({ sizeBytes: z.number().optional() })),
 });
 type Manifest = z.output<typeof manifestSchema>;
@@ -48,6 +49,8 @@ const OUTCOMES: ReadonlySet<string> = new Set([
   'artifacts',
   'scores',
   'files',
+  'layers',
+  'size',
 ]);
 
 /**
@@ -115,7 +118,8 @@ export function digestOf(prompts: readonly string[]): string {
   return createHash('sha256').update(JSON.stringify(prompts)).digest('hex');
 }
 
-function denoiserBytes({ files }: Manifest): number | null {
+function denoiserBytes({ files, size }: Manifest): number | null {
+  if (size) return size.quantizedBytes;
   const sizes = Object.entries(files).flatMap(([path, { sizeBytes }]) =>
     /^(unet|transformer)\//.test(path) && !path.endsWith('.json') ? [sizeBytes ?? 0] : [],
   );

@@ -59,5 +59,5 @@ async function scoresFromStore(storeDir: string, { artifacts }: RunSummary) {
   const store = await LocalStore.open(storeDir);
   const floor = artifacts['evaluate-floor.scores'];
   const load = async (found: typeof ref) => (await store.getJson(found)) as PipelineScores;
-  return scoresOf(await load(ref), floor === undefined ? null : await load(floor));
+  return scoresOf(await load(ref), floor === undefined ? null : await load(floor), null);
 }

@@ -11,8 +11,9 @@ const LEVEL = 0.95;
 /**
  * Scores of a quantized pipeline as scores.json holds them: same-seed metrics, then distances to float, then to the reference.
  * @param floor the float pipeline with other seeds, evaluated with as many pictures; null when that was not measured
+ * @param pairs calls of the denoiser behind its own error, which is named after them; null: not known, then it is left out
  */
-export function scoresOf(scores: PipelineScores, floor: PipelineScores | null): Score[] {
+export function scoresOf(scores: PipelineScores, floor: PipelineScores | null, pairs: number | null): Score[] {
   const { samples, frechet, arithmetic } = scores;
   const simulated = arithmetic === 'shipped-in-float' ? ['the shipped file’s arithmetic ran in float operators'] : [];
   const row = (metric: string, changes: Partial<Score>): Score => ({
@@ -51,7 +52,13 @@ export function scoresOf(scores: PipelineScores, floor: PipelineScores | null): 
     row('psnr', { ...mean(scores.psnrDb, floor?.psnrDb), unit: 'dB' }),
     row('ssim', mean(scores.ssim, floor?.ssim)),
     row('latent-sqnr', { value: scores.latentSqnrDb, unit: 'dB', floor: floor?.latentSqnrDb ?? null }),
-    row('denoiser-relative-mse', { value: scores.denoiserRelativeMse, better: 'lower' }),
+    row('denoiser-relative-mse', {
+      name: `denoiser-relative-mse-${pairs ?? samples}`,
+      n: pairs ?? samples,
+      referenceN: pairs ?? samples,
+      value: pairs === null ? null : scores.denoiserRelativeMse,
+      better: 'lower',
+    }),
     distance({ value: frechet.toFloat, floor: floor?.frechet.toFloat ?? null }),
     distance({
       against: 'reference',

@@ -55,7 +55,7 @@ function listFigures(scores: readonly Score[]): Figure[] {
       : [
           {
             label: score.metric === 'psnr' ? label : `${metricName(score.metric)} ${label}`,
-            value: `${scoreValue(score, score.value)}${score.unit === '' ? '' : ` ${score.unit}`}`,
+            value: `${scoreValue(score, score.value)}${score.unit === 'dB' ? ' dB' : ''}`,
             detail: listDetail(score),
           },
         ],

@@ -10,14 +10,15 @@ const EDGE = 6;
 
 /**
  * One score on its own scale: a dot for the value, a bar for its interval, an upright mark for the noise floor. Scales of
- * distances begin at zero. Nothing for scores without a finite value.
+ * distances hold zero. Nothing for scores without a finite value.
  */
 export function svgInterval(score: Score): Html | false {
   const { value, low, high, floor, better } = score;
   const finite = [value, low, high, floor].filter(hasValue);
   if (!hasValue(value)) return false;
-  const smallest = Math.min(...finite, ...(better === 'lower' ? [0] : []));
-  const span = Math.max(...finite) - smallest;
+  const shown = better === 'lower' ? [...finite, 0] : finite;
+  const smallest = Math.min(...shown);
+  const span = Math.max(...shown) - smallest;
   const x = (at: number) => coordinate(span > 0 ? EDGE + ((at - smallest) / span) * (WIDTH - 2 * EDGE) : WIDTH / 2);
   const bar =
     hasValue(low) &&

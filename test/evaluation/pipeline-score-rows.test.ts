@@ -34,7 +34,7 @@ const FLOOR: PipelineScores = {
 };
 
 describe('scoresOf', () => {
-  const rows = scoresOf(SHIPPED, FLOOR);
+  const rows = scoresOf(SHIPPED, FLOOR, 16);
   const named = (name: string, against = 'float') => rows.find((row) => row.name === name && row.against === against);
 
   test('gives rows that the contract takes, with n and extractor in their names', () => {
@@ -43,7 +43,7 @@ describe('scoresOf', () => {
       'psnr-4 float',
       'ssim-4 float',
       'latent-sqnr-4 float',
-      'denoiser-relative-mse-4 float',
+      'denoiser-relative-mse-16 float',
       'frechet[cifar10-resnet@1a2b3c4d]-4 float',
       'frechet[cifar10-resnet@1a2b3c4d]-4 reference',
     ]);
@@ -63,12 +63,12 @@ describe('scoresOf', () => {
     const reference = named('frechet[cifar10-resnet@1a2b3c4d]-4', 'reference');
     expect(reference).toMatchObject({ referenceN: 1640, extractor: 'cifar10-resnet@1a2b3c4d', floor: null });
     expect(reference?.notes.join(' ')).toMatch(/biased upwards.*float pictures themselves are 1\.84/);
-    expect(scoresOf(SHIPPED, null).every(({ floor }) => floor === null)).toBe(true);
+    expect(scoresOf(SHIPPED, null, 16).every(({ floor }) => floor === null)).toBe(true);
   });
 
   test('leave out what was not measured, and mark arithmetic in float operators', () => {
     const frechet = { ...SHIPPED.frechet, toReference: null };
-    const some = scoresOf({ ...SHIPPED, frechet, denoiserRelativeMse: null, arithmetic: 'shipped-in-float' }, null);
+    const some = scoresOf({ ...SHIPPED, frechet, denoiserRelativeMse: null, arithmetic: 'shipped-in-float' }, null, 16);
     expect(some).toHaveLength(4);
     for (const { notes } of some) expect(notes[0]).toContain('float operators');
   });
