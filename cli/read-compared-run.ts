@@ -1,6 +1,7 @@
 import { resolve } from 'node:path';
 import { ownManifest } from '../activities/output-folder.js';
 import { LocalStore } from '../activities/store/local-store.js';
+import { canonicalJson } from '../contracts/canonical-json.js';
 import { NibbleflowError } from '../contracts/errors.js';
 import type { EvaluationSummary } from '../contracts/evaluation-activities.js';
 import { type RunSummary, SUMMARY_QUERY } from '../contracts/run-summary.js';
@@ -50,7 +51,7 @@ async function publishedSide(summary: RunSummary | EvaluationSummary): Promise<C
     return manifest.run?.runId === summary.runId ? await readComparedFolder(summary.out) : null;
   }
   const side = await readComparedFolder(summary.out);
-  return JSON.stringify(side.scores) === JSON.stringify(summary.scores) ? side : null;
+  return canonicalJson(side.scores) === canonicalJson(summary.scores) ? side : null;
 }
 
 async function scoresFromStore(storeDir: string, { artifacts }: RunSummary) {

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { terminate } from '../../cli/server/processes.js';
 import { type Score, scoreSchema } from '../../contracts/score.js';
+import type { Comparison } from '../../evaluation/compare/comparison.js';
 import { perturbed } from '../activities/perturbed-unet.js';
 import { tinyUnet, writeTinyPipeline } from '../fixtures/tiny-pipeline.js';
 import { CliHome } from './cli-home.js';
@@ -79,6 +80,18 @@ describe('nibbleflow evaluate', () => {
     expect((await home.run('status', id)).stdout).toContain(`${id}  completed`);
     const attached = await home.run('attach', id, '--output', 'json');
     expect(Array.isArray(JSON.parse(attached.stdout))).toBe(true);
+  });
+
+  it('is compared by its id with a folder, pair by pair', async () => {
+    const id = /evaluate\/candidate\/standard\/([0-9a-f]{8})/.exec((await home.run('runs')).stdout)?.[1] ?? '';
+    const compared = await home.run('compare', id, home.out, '--output', 'json');
+    expect(compared).toMatchObject({ code: 0 });
+    const { scores: rows, settings } = JSON.parse(compared.stdout) as Comparison;
+    expect(settings).toEqual([]);
+    expect(rows).toHaveLength(scores.length);
+    const psnr = rows.find(({ metric }) => metric === 'psnr');
+    expect(psnr).toMatchObject({ delta: 0, low: 0, high: 0, interval: 'paired-student-t', unlike: [] });
+    expect((await home.run('compare', 'ffffffff', home.out)).code).toBe(2);
   });
 
   it('ends with the same scores when engine and worker are killed on the way', { timeout: RUN_MS }, async () => {
