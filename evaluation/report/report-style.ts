@@ -57,7 +57,7 @@ td.text, th.text { text-align: left; }
 .score-list tbody th { min-width: 14em; }
 .score-list :is(th, td):not(:first-child) { padding-left: 14px; }
 .score-list td { vertical-align: baseline; }
-.score-list .value { font-weight: 620; } .score-list .value .hint { font-weight: 400; }
+.score-list .value { font-weight: 620; } .score-list .value .hint { display: block; font-weight: 400; white-space: normal; }
 .score-list .group th { padding-top: 18px; font-weight: 600; text-align: left; border-bottom-color: var(--faint); }
 .score-list .group .hint { font-weight: 400; margin-left: 6px; }
 .score-list sup { color: var(--soft); font-size: 11px; margin-left: 3px; }
@@ -115,6 +115,10 @@ figure.spaced { margin-top: 34px; }
   body { font-size: 11pt; } main { max-width: none; padding: 0; }
   h2 { break-after: avoid; } tr, figure, .figures div { break-inside: avoid; }
   .scroll, .tall { overflow: visible; max-height: none; } .tall thead th { position: static; }
+  table { font-size: 9pt; } .scores td, .scores th { font-size: 9.5pt; } .layers { font-size: 7.5pt; }
+  .score-list tbody th { min-width: 9em; } .layers tbody th { font-size: 6.5pt; } th, td { white-space: normal; overflow-wrap: anywhere; }
+  .score-list .plot { width: 100px; } svg.plot { width: 96px; height: auto; }
+  :is(th, td):not(:first-child) { padding-left: 8px; }
   thead { display: table-header-group; }
   pre { white-space: pre-wrap; overflow-wrap: anywhere; }
 }

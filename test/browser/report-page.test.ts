@@ -13,6 +13,9 @@ import { contrasts, overflowing } from './page-checks.js';
 /** A phone and a desktop, in CSS pixels. */
 const WIDTHS = [390, 1280];
 
+/** The printed width of A4 with the browser's margins, in CSS pixels. */
+const PAPER_WIDTH = 718;
+
 /** Least contrast of text that WCAG 2 (AA) asks for. */
 const LEAST_CONTRAST = 4.5;
 
@@ -70,12 +73,15 @@ describe.skipIf(executable === undefined)('reports in a real browser', () => {
     ).toBe(0);
   });
 
-  test.each(REPORTS)('%s fits narrow and wide screens', async (name, make) => {
+  test.each(REPORTS)('%s fits narrow and wide screens, and paper', async (name, make) => {
     const page = await opened(name, make());
     for (const width of WIDTHS) {
       await page.resize(width);
       expect(await page.evaluate(`(${overflowing})()`), `${width} px`).toEqual([]);
     }
+    await page.resize(PAPER_WIDTH);
+    await page.prefer('light', 'print');
+    expect(await page.evaluate(`(${overflowing})()`), 'on paper').toEqual([]);
   });
 
   test.each(REPORTS)('%s is light or dark as the reader asks, and can be read in both', async (name, make) => {
