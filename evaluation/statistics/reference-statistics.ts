@@ -49,7 +49,7 @@ export interface StatisticsProvenance extends FeatureOrigin {
 
 /** The note beside scores against a file that does not say how it was made. */
 export const UNKNOWN_PROVENANCE =
-  'reference statistics of unknown provenance: the file says neither extractor, nor resize, nor number of pictures';
+  'provenance unknown: the statistics file says neither extractor, nor resize, nor number of pictures';
 
 /**
  * Covariances are symmetric; those of other tools may have been rounded to float32 after sums in two orders. Larger
