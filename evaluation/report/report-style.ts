@@ -116,7 +116,7 @@ figure.spaced { margin-top: 34px; }
   h2 { break-after: avoid; } tr, figure, .figures div { break-inside: avoid; }
   .scroll, .tall { overflow: visible; max-height: none; } .tall thead th { position: static; }
   table { font-size: 9pt; } .scores td, .scores th { font-size: 9.5pt; } .layers { font-size: 7.5pt; }
-  .score-list tbody th { min-width: 9em; } .layers tbody th { font-size: 6.5pt; } th, td { white-space: normal; overflow-wrap: anywhere; }
+  .score-list tbody th { min-width: 9em; } .layers tbody th { font-size: 6.5pt; } td { white-space: normal; } th, td.text { overflow-wrap: anywhere; }
   .score-list .plot { width: 100px; } svg.plot { width: 96px; height: auto; }
   :is(th, td):not(:first-child) { padding-left: 8px; }
   thead { display: table-header-group; }
