@@ -28,7 +28,7 @@ export function builtInProtocols(): Promise<string[]> {
  * fills in every default. Throws InvalidInput that names the nearest known setting or metric.
  */
 export async function loadProtocol(nameOrFile: string, settings: readonly string[], cwd: string): Promise<Protocol> {
-  const merged = await layeredSettings(PROTOCOLS, nameOrFile, settings, cwd);
+  const { $schema: _, ...merged } = await layeredSettings(PROTOCOLS, nameOrFile, settings, cwd);
   const parsed = protocolSchema.safeParse(merged);
   if (!parsed.success) {
     throw new NibbleflowError('InvalidInput', explainIssues(parsed.error, protocolSchema), { where: nameOrFile });

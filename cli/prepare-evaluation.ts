@@ -15,6 +15,7 @@ import type { Pipeline } from '../models/pipelines/pipeline.js';
 import { readPipeline } from '../models/pipelines/read-pipeline.js';
 import { type CheckedFolder, checkOutputFolder, checkPipelineFolder } from './check-folders.js';
 import { evaluationPrompts } from './evaluation-prompts.js';
+import { findFloatPipeline } from './find-float-pipeline.js';
 import { folderFiles } from './folder-files.js';
 import type { LoadedConfig } from './load-config.js';
 import { loadProtocol } from './load-protocol.js';
@@ -58,7 +59,8 @@ export async function prepareEvaluation(
   const guidance = asked.sampling.guidance ?? manifest?.recipe?.sampling.guidance ?? USUAL_GUIDANCE;
   const protocol = { ...asked, sampling: { ...asked.sampling, guidance } };
   refuseTooFew(protocol);
-  const against = request.against === undefined ? null : await floatFolder(request.against, pipeline);
+  const float = request.against ?? (await findFloatPipeline(manifest));
+  const against = float === undefined ? null : await floatFolder(float, pipeline);
   const extractor = await findExtractor(protocol.extractor, extractorsFolder(loaded.stateDir));
   const reference =
     request.reference === undefined ? null : await checkReference(request.reference, protocol, extractor);

@@ -32,6 +32,8 @@ export async function startEvaluation(folder: string, options: EvaluateOptions):
   await checkDevice(spec.compute);
   if (spec.against === null) {
     say('No float pipeline: without --against there are no same-seed scores and no distances to float pictures.');
+  } else if (rest.against === undefined) {
+    say(`Against ${spec.against.path}, which ${spec.candidate.name} was made from.`);
   }
   return withServer(async ({ client, services, loaded }) => {
     const { candidate, against, protocol, compute } = spec;

@@ -16,7 +16,10 @@ export function evaluateCommand(run: CommandAction): Command {
   return new Command('evaluate')
     .description('sample a pipeline, measure how good its pictures are, and write a report')
     .argument('[pipeline-folder]', 'folder in the diffusers layout with ONNX models')
-    .option('--against <float-folder>', 'the float pipeline: same-seed scores, and distances to its pictures')
+    .option(
+      '--against <float-folder>',
+      'the float pipeline: same-seed scores, and distances to its pictures (default: the bundled one it was made from)',
+    )
     .option('--reference <folder|file>', 'pictures, or a statistics file (.npz, .safetensors), to measure against too')
     .option(
       '--protocol <name|file>',

@@ -1,14 +1,20 @@
-import { Command } from 'commander';
+import { Argument, Command } from 'commander';
 import type { CommandAction } from '../command-result.js';
 import { print } from '../console-output.js';
+import { protocolFileJsonSchema } from '../protocol-schema.js';
 import { recipeFileJsonSchema } from '../recipe-schema.js';
 
-/** `nibbleflow schema`: the JSON schema of recipe files, for editors. */
+const SCHEMAS = { recipe: recipeFileJsonSchema, protocol: protocolFileJsonSchema } as const;
+
+/** `nibbleflow schema [recipe|protocol]`: the JSON schema of such files, for editors. */
 export function schemaCommand(run: CommandAction): Command {
-  return new Command('schema').description('print the JSON schema of recipe files').action(() =>
-    run(async () => {
-      print(JSON.stringify(recipeFileJsonSchema(), null, 2));
-      return 0;
-    }),
-  );
+  return new Command('schema')
+    .description('print the JSON schema of recipe or protocol files')
+    .addArgument(new Argument('[what]', 'which files').choices(Object.keys(SCHEMAS)).default('recipe'))
+    .action((what: keyof typeof SCHEMAS) =>
+      run(async () => {
+        print(JSON.stringify(SCHEMAS[what](), null, 2));
+        return 0;
+      }),
+    );
 }
