@@ -3,7 +3,7 @@ import {
   type ExtractShardResult,
   extractShardInputSchema,
 } from '../contracts/evaluation-activities.js';
-import { evaluationExtractor } from './evaluation-extractor.js';
+import { evaluationExtractor, extractorKey } from './evaluation-extractor.js';
 import { extractFeatureSet } from './features/extract-feature-set.js';
 import { openStoredPictures } from './images/stored-pictures.js';
 import { type ActivityDeps, runStage } from './stage-frame.js';
@@ -18,7 +18,7 @@ export function createExtractShard(deps: ActivityDeps): EvaluationActivities['ex
         version: 1,
         input: extractShardInputSchema,
         // Where the extractor's folder lies does not decide what is in it.
-        key: ({ extractor, ...input }) => ({ ...input, extractor: extractor.sha256 }),
+        key: ({ extractor, ...input }) => ({ ...input, extractor: extractorKey(extractor) }),
       },
       rawInput,
       async (input, context): Promise<Omit<ExtractShardResult, 'reused' | 'seconds'>> => {

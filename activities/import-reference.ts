@@ -7,7 +7,7 @@ import {
   importReferenceInputSchema,
 } from '../contracts/evaluation-activities.js';
 import { refuseOtherOrigin } from '../evaluation/statistics/reference-statistics.js';
-import { evaluationExtractor } from './evaluation-extractor.js';
+import { evaluationExtractor, extractorKey } from './evaluation-extractor.js';
 import { extractFeatureSet } from './features/extract-feature-set.js';
 import { openImageFolder } from './images/image-folder.js';
 import { type ActivityDeps, runStage, type StageContext } from './stage-frame.js';
@@ -29,7 +29,7 @@ export function createImportReference(deps: ActivityDeps): EvaluationActivities[
         key: ({ reference, extractor, ...input }) => ({
           ...input,
           reference: { kind: reference.kind, digest: reference.digest },
-          extractor: extractor.sha256,
+          extractor: extractorKey(extractor),
         }),
       },
       rawInput,

@@ -63,12 +63,14 @@ async function measure(input: Input, context: StageContext, executor: EngineExec
     timed.push(await timedOf(executor, reference, denoiser, 'float', false));
   }
   const candidate = await loadPipeline(store, input.candidate);
-  const { graph } = candidateGraph(candidate, input.compute.device);
-  const simulated = graph.nodes.some(({ opType }) => opType === 'QuantizeLinear' || opType === 'Round');
-  const denoiser = await executor.open(writeModel(graph));
-  timed.push(
-    await timedOf(executor, candidate, denoiser, simulated ? 'quantized, as shipped' : 'evaluated', simulated),
-  );
+  const { graph, arithmetic } = candidateGraph(candidate, input.compute.device);
+  const isShipped = arithmetic === 'shipped';
+  const denoiser = isShipped
+    ? await openComponent(executor, candidate.files, candidate.denoiser)
+    : await executor.open(writeModel(graph));
+  const isQuantized = graph.nodes.some(({ opType }) => opType === 'DequantizeLinear');
+  const label = isShipped ? (isQuantized ? 'quantized, as shipped' : 'evaluated') : 'quantized, in float operators';
+  timed.push(await timedOf(executor, candidate, denoiser, label, isQuantized || !isShipped));
   for (let call = 0; call < WARM_UP + CALLS; call += 1) {
     for (const one of timed) {
       const startedAt = performance.now();

@@ -11,6 +11,8 @@ export const MANIFEST_FILE = 'manifest.json';
 
 const ownManifestSchema = z.looseObject({
   generator: z.literal('nibbleflow'),
+  /** What the folder is: a quantized pipeline unless it says otherwise. */
+  kind: z.enum(['pipeline', 'evaluation']).default('pipeline'),
   files: z.record(z.string(), z.looseObject({ digest: z.string() })),
 });
 
@@ -35,7 +37,7 @@ export async function publishFolder(
   const fresh = join(dirname(out), `.${basename(out)}.${id}.new`);
   const old = join(dirname(out), `.${basename(out)}.${id}.old`);
   await clearKilledAttempt(out, fresh, old);
-  await refuseForeign(out);
+  await refuseForeign(out, ownManifestSchema.pick({ kind: true }).parse(manifest).kind);
   try {
     await mkdir(fresh, { recursive: true });
     for (const { path, ref } of files) await store.copyTo(ref, join(fresh, ...path.split('/')));
@@ -75,12 +77,22 @@ export async function ownManifest(out: string): Promise<z.infer<typeof ownManife
   }
 }
 
+/** What an output folder can be. */
+export type OutputKind = z.infer<typeof ownManifestSchema>['kind'];
+
 /**
- * Throws OutputNotWritable when the folder holds anything that is not an output of ours, which publishing would replace.
+ * Throws OutputNotWritable when the folder holds anything that is not an output of this kind, which publishing would replace.
  */
-export async function refuseForeign(out: string): Promise<void> {
+export async function refuseForeign(out: string, kind: OutputKind): Promise<void> {
   const found = await stat(out).catch(() => undefined);
   if (found === undefined) return;
+  const other = (await ownManifest(out))?.kind;
+  if (other !== undefined && other !== kind) {
+    throw new NibbleflowError('OutputNotWritable', `the output folder holds a nibbleflow ${other}`, {
+      where: out,
+      fix: 'Choose another folder with --out: it would be replaced.',
+    });
+  }
   const foreign = found.isDirectory() ? await foreignFile(out) : '';
   if (foreign === undefined) return;
   const what =

@@ -17,10 +17,10 @@ import { executorProducts } from '../evaluation/linalg/executor-products.js';
 import { type PairedImageScores, pairedImageScores } from '../evaluation/metrics/paired-image-scores.js';
 import type { MetricContext } from '../evaluation/metrics/set-metric.js';
 import { pairedScores } from '../evaluation/paired-scores.js';
-import { scoreAgainstStatistics } from '../evaluation/score-against-statistics.js';
-import { type SetScoreRequest, scoreSets } from '../evaluation/score-sets.js';
+import { scoreSets } from '../evaluation/score-sets.js';
 import {
   byTimestep,
+  NOT_FINITE,
   type TrajectoryDifferences,
   trajectoryDifferences,
   trajectoryScores,
@@ -28,14 +28,14 @@ import {
 import { readSafetensors } from '../models/tensors/safetensors.js';
 import type { Tensor } from '../models/tensors/tensor.js';
 import type { EngineExecutor } from './engine/engine-executor.js';
-import { evaluationExtractor } from './evaluation-extractor.js';
+import { evaluationExtractor, extractorKey } from './evaluation-extractor.js';
 import type { FoundExtractor } from './extractor-folder.js';
 import { openLayers } from './features/open-layers.js';
 import { promptScore } from './features/prompt-score.js';
 import { mergeFeatureSets, openFeatureSet } from './features/stored-feature-set.js';
 import { openStoredPictures } from './images/stored-pictures.js';
+import { referenceScores } from './reference-scores.js';
 import { type ActivityDeps, runStage, type StageContext } from './stage-frame.js';
-import { openStatisticsFile } from './statistics-file.js';
 
 type Input = z.output<typeof scoreEvaluationInputSchema>;
 
@@ -48,7 +48,7 @@ export function createScoreEvaluation(deps: ActivityDeps): EvaluationActivities[
         stage: 'score',
         version: 1,
         input: scoreEvaluationInputSchema,
-        key: ({ extractor, ...input }) => ({ ...input, extractor: extractor.sha256 }),
+        key: ({ extractor, ...input }) => ({ ...input, extractor: extractorKey(extractor) }),
       },
       rawInput,
       async (input, context): Promise<Omit<ScoreEvaluationResult, 'reused' | 'seconds'>> => {
@@ -72,7 +72,14 @@ interface OpenedSet {
   readonly differences: TrajectoryDifferences | null;
 }
 
+/** Between two signs of life inside a metric. */
+const TELL_MS = 5_000;
+
 class EvaluationScoring {
+  private doing = 'scores';
+  private told = 0;
+  private toldAt = 0;
+
   constructor(
     private readonly input: Input,
     private readonly context: StageContext,
@@ -82,20 +89,20 @@ class EvaluationScoring {
 
   async run(): Promise<{ scores: Score[]; details: EvaluationDetails }> {
     const candidate = await this.opened(this.input.candidate, this.input.float !== null);
-    const floor = await this.opened(this.input.floor, this.input.float !== null);
+    const floor = this.input.floor === null ? null : await this.opened(this.input.floor, this.input.float !== null);
     const float = this.input.float === null ? null : await this.opened(this.input.float, false);
     const products = executorProducts(this.executor);
     const { settings } = this.input.protocol;
-    const context: MetricContext = { products, settings, breathe: () => this.context.breathe() };
+    const context: MetricContext = { products, settings, breathe: () => this.breathe() };
     try {
-      const same = float === null ? NOTHING : await this.sameSeed(float, candidate, floor);
+      const same = float === null || floor === null ? NOTHING : await this.sameSeed(float, candidate, floor);
       const distances = await this.distances(float, candidate, floor, context);
       const scores = [...same.scores, ...distances, ...(await this.clip(candidate))];
       const details: EvaluationDetails = {
         schemaVersion: 1,
         pictures: same.pictures,
-        candidate: candidate.differences === null ? null : byTimestep(candidate.differences),
-        floor: floor.differences === null ? null : byTimestep(floor.differences),
+        candidate: seriesOf(candidate),
+        floor: seriesOf(floor),
       };
       return { scores: scores.map((score) => ({ ...score, protocol: this.input.protocolDigest })), details };
     } finally {
@@ -162,6 +169,7 @@ class EvaluationScoring {
       this.input.comparison,
     )) as DenoiserComparison;
     const simulated = arithmetic === 'shipped' ? [] : ['the shipped file’s arithmetic ran in float operators'];
+    const isSound = Number.isFinite(denoiserRelativeMse);
     const metric = 'denoiser-relative-mse';
     return [
       {
@@ -169,12 +177,16 @@ class EvaluationScoring {
           name: `${metric}-${calls}`,
           metric,
           against: 'float',
-          value: denoiserRelativeMse,
+          value: isSound ? denoiserRelativeMse : null,
           n: calls,
           referenceN: calls,
         },
         ...{ low: null, high: null, level: null, interval: null, unit: '', better: 'lower', floor: null, pValue: null },
-        ...{ extractor: null, protocol: null, notes: [...simulated, 'n counts calls on float trajectories'] },
+        ...{
+          extractor: null,
+          protocol: null,
+          notes: [...simulated, ...(isSound ? [] : [NOT_FINITE]), 'n counts calls on float trajectories'],
+        },
       },
     ];
   }
@@ -183,7 +195,7 @@ class EvaluationScoring {
   private async distances(
     float: OpenedSet | null,
     candidate: OpenedSet,
-    floor: OpenedSet,
+    floor: OpenedSet | null,
     context: MetricContext,
   ): Promise<Score[]> {
     const { metrics } = this.input.protocol;
@@ -193,8 +205,18 @@ class EvaluationScoring {
       isPublishedInception: this.extractor.isFidInception,
     };
     const untested = { ...context, settings: { ...context.settings, permutations: 0 } };
-    const own = float ?? candidate;
+    if (floor === null) {
+      const alone = await scoreSets({
+        ...common,
+        fake: candidate.features,
+        real: candidate.features,
+        against: 'float',
+        context: untested,
+      });
+      return alone.filter(({ against }) => against === 'none');
+    }
     this.note('distances of the noise floor');
+    const own = float ?? candidate;
     const floors = await scoreSets({
       ...{ ...common, fake: floor.features, real: own.features, against: 'float', context: untested },
     });
@@ -210,53 +232,15 @@ class EvaluationScoring {
         })),
       );
     }
-    if (float === null && this.input.reference === null) {
-      const alone = await scoreSets({
-        ...common,
-        fake: candidate.features,
-        real: own.features,
-        against: 'float',
-        context,
-      });
-      return alone.filter(({ against }) => against === 'none');
-    }
     this.note('distances to the reference');
-    const toReference = await this.toReference(
-      { ...common, fake: candidate.features, context },
-      values,
-      float !== null,
-    );
+    const toReference = await referenceScores({
+      store: this.context.store,
+      reference: this.input.reference,
+      request: { ...common, fake: candidate.features, context },
+      floor: values,
+      isAloneCounted: float !== null,
+    });
     return [...scores, ...toReference];
-  }
-
-  /** Metrics of one set are counted once: with the float pictures where there are some. */
-  private async toReference(
-    request: Omit<SetScoreRequest, 'real' | 'against'>,
-    floor: Readonly<Record<string, number | null>>,
-    isAloneCounted: boolean,
-  ): Promise<Score[]> {
-    const { reference } = this.input;
-    if (reference === null) return [];
-    const { store } = this.context;
-    const keep = (scores: readonly Score[]): Score[] =>
-      scores
-        .filter(({ against }) => against !== 'none' || !isAloneCounted)
-        .map((score) => ({ ...score, notes: [...score.notes, ...reference.notes] }));
-    if (reference.features !== null) {
-      const real = await openFeatureSet(store, reference.features);
-      return keep(await scoreSets({ ...request, real, against: 'reference', floor }));
-    }
-    if (reference.statistics === null) return [];
-    const { statistics, close } = await openStatisticsFile(await store.path(reference.statistics));
-    try {
-      return keep(
-        statistics.rows === null
-          ? await scoreAgainstStatistics({ ...request, statistics })
-          : await scoreSets({ ...request, real: statistics.rows, against: 'reference', floor }),
-      );
-    } finally {
-      await close();
-    }
   }
 
   private async clip({ images, features }: OpenedSet): Promise<Score[]> {
@@ -272,8 +256,26 @@ class EvaluationScoring {
   }
 
   private note(note: string): void {
-    this.context.progress({ done: 0, total: 1, unit: 'steps', note });
+    this.doing = note;
+    this.tell();
   }
+
+  /** Metrics of large sets take minutes: whoever watches hears that they go on. */
+  private async breathe(): Promise<void> {
+    if (performance.now() - this.toldAt > TELL_MS) this.tell();
+    await this.context.breathe();
+  }
+
+  private tell(): void {
+    this.toldAt = performance.now();
+    this.told += 1;
+    this.context.progress({ done: this.told, total: this.told + 1, unit: 'looks', note: this.doing });
+  }
+}
+
+function seriesOf(set: OpenedSet | null): EvaluationDetails['candidate'] {
+  const differences = set?.differences ?? null;
+  return differences === null || differences.n === 0 ? null : byTimestep(differences);
 }
 
 interface SameSeed {

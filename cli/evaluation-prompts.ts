@@ -7,10 +7,11 @@ import type { OwnManifest } from './read-own-manifest.js';
 import { readPrompts } from './read-prompts.js';
 
 /**
- * As many prompts as pictures, in order. Quantization calibrates from the start of the shuffled pool, evaluation takes from its
- * end: two recipes of the same pipeline are evaluated on the same prompts. Prompts are repeated when there are more pictures
- * (their noise differs). Empty texts for models without text.
- * @throws NibbleflowError InvalidInput when the pipeline is known to be calibrated on some of them
+ * As many prompts as pictures, in order. Quantization takes its prompts from the start of the shuffled pool, evaluation from its
+ * end: recipes of one pipeline are evaluated on the same prompts as long as there are enough. Prompts are repeated when there
+ * are more pictures than prompts (their noise differs); those that the pipeline is known to be calibrated on are left out.
+ * Empty texts for models without text.
+ * @throws NibbleflowError InvalidInput when nothing is left
  */
 export async function evaluationPrompts(
   pipeline: Pipeline,
@@ -19,18 +20,17 @@ export async function evaluationPrompts(
 ): Promise<string[]> {
   if (pipeline.textEncoder === null) return new Array<string>(samples).fill('');
   const texts = file === null ? promptPool(pipeline.files) : await readPrompts(file);
-  const pool = shuffledPrompts(texts, seed).reverse();
-  const drawn = Array.from({ length: samples }, (_, index) => pool[index % pool.length] ?? '');
   const calibrated = calibratedOn(pipeline, manifest);
-  const shared = new Set(drawn.map(normalizedPrompt).filter((text) => calibrated.has(text)));
-  if (shared.size > 0) {
-    throw new NibbleflowError(
-      'InvalidInput',
-      `the pipeline was calibrated on ${shared.size} of the prompts it would be evaluated on`,
-      { where: 'prompts', fix: 'Take fewer pictures with --samples, or other prompts with --set prompts=FILE.' },
-    );
+  const pool = shuffledPrompts(texts, seed)
+    .filter((text) => !calibrated.has(normalizedPrompt(text)))
+    .reverse();
+  if (pool.length === 0) {
+    throw new NibbleflowError('InvalidInput', 'the pipeline was calibrated on all of the prompts', {
+      where: 'prompts',
+      fix: 'Give other prompts with --set prompts=FILE.',
+    });
   }
-  return drawn;
+  return Array.from({ length: samples }, (_, index) => pool[index % pool.length] ?? '');
 }
 
 /** Normalized texts a quantized folder was calibrated on, as far as its manifest tells. */

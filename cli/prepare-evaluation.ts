@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { basename, join, resolve } from 'node:path';
+import { extractorIdentity, extractorKey } from '../activities/evaluation-extractor.js';
 import { extractorsFolder, type FoundExtractor, findExtractor } from '../activities/extractor-folder.js';
 import { listPictureFiles } from '../activities/images/list-picture-files.js';
 import { openStatisticsFile } from '../activities/statistics-file.js';
@@ -73,9 +74,12 @@ export async function prepareEvaluation(
     reference,
     protocol,
     protocolDigest: protocolDigest(protocol, extractor, promptsRef.digest, pipeline),
-    extractor: { name: extractor.spec.name, folder: extractor.folder, sha256: extractor.sha256 },
+    extractor: extractorIdentity(extractor),
     prompts: promptsRef,
-    out: checkOutputFolder(out, candidate.folder),
+    out: [candidate, against].reduce(
+      (path, folder) => (folder === null ? path : checkOutputFolder(path, folder.folder)),
+      out,
+    ),
     compute: chooseCompute(request, loaded),
   });
 }
@@ -100,11 +104,15 @@ function pipelineOf({ folder, files }: CheckedFolder): Pipeline {
 }
 
 function refuseTooFew({ metrics, samples }: Protocol): void {
-  if (samples >= FEWEST_FOR_DISTANCES || !SET_METRICS.some(({ id }) => metrics.includes(id))) return;
+  if (samples >= FEWEST_FOR_DISTANCES || !asksForDistances(metrics)) return;
   throw new NibbleflowError('InvalidInput', `distances between sets of ${samples} pictures mean nothing`, {
     where: 'samples',
     fix: `Take ${FEWEST_FOR_DISTANCES} at least, or same-seed scores alone: --set 'metrics=[lpips]'.`,
   });
+}
+
+function asksForDistances(metrics: readonly string[]): boolean {
+  return SET_METRICS.some(({ id }) => metrics.includes(id));
 }
 
 /** Both sides must start from the same noise and walk the same steps. */
@@ -141,7 +149,7 @@ async function checkReference(
     return { kind: 'statistics', ...place, digest: await digestOfFile(place.path) };
   }
   const { pictures } = await listPictureFiles(place.path);
-  if (pictures.length < FEWEST_FOR_DISTANCES && metrics.length > 0) {
+  if (pictures.length < FEWEST_FOR_DISTANCES && asksForDistances(metrics)) {
     throw new NibbleflowError('InvalidInput', `the reference has ${pictures.length} pictures`, {
       where: place.path,
       fix: `Give a folder with ${FEWEST_FOR_DISTANCES} PNG files at least.`,
@@ -157,7 +165,6 @@ function protocolDigest(
   prompts: string,
   { schedulerConfig }: Pipeline,
 ): string {
-  const { sha256, spec } = extractor;
-  const decides = { protocol, extractor: { sha256, input: spec.input, layers: spec.layers }, prompts, schedulerConfig };
+  const decides = { protocol, extractor: extractorKey(extractorIdentity(extractor)), prompts, schedulerConfig };
   return createHash('sha256').update(canonicalJson(decides)).digest('hex');
 }

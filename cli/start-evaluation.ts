@@ -28,7 +28,7 @@ export async function startEvaluation(folder: string, options: EvaluateOptions):
   const cwd = process.cwd();
   const { set: settings, detach, output, ...rest } = options;
   const spec = await prepareEvaluation({ folder, settings, ...rest }, await loadConfig(cwd), cwd);
-  await refuseForeign(spec.out);
+  await refuseForeign(spec.out, 'evaluation');
   await checkDevice(spec.compute);
   if (spec.against === null) {
     say('No float pipeline: without --against there are no same-seed scores and no distances to float pictures.');

@@ -15,7 +15,7 @@ export async function startRun(folder: string, options: RunOptions): Promise<Exi
   const { recipe, set: settings, out, device, threads } = options;
   const request = { folder, recipe, settings, out, device, threads };
   const spec = await prepareRun(request, await loadConfig(cwd), cwd);
-  await refuseForeign(spec.out);
+  await refuseForeign(spec.out, 'pipeline');
   await checkDevice(spec.compute);
   return withServer(async ({ client, services, loaded }) => {
     const run = await submitRun(client, services, spec, loaded);

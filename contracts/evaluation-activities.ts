@@ -32,11 +32,12 @@ const referenceSchema = z.strictObject({
   digest: z.string(),
 });
 
-/** An extractor's folder, and the sha256 of its model. */
+/** An extractor's folder, the sha256 of its model, and that of what its description says of inputs, outputs, layers and texts. */
 const extractorSchema = z.strictObject({
   name: z.string(),
   folder: z.string(),
   sha256: z.string().regex(/^[0-9a-f]{64}$/),
+  description: z.string().regex(/^[0-9a-f]{64}$/),
 });
 
 /** What `evaluatePipeline` is started with. Everything is resolved: no defaults are applied later. */
@@ -166,8 +167,8 @@ export const scoreEvaluationInputSchema = z.strictObject({
   candidate: sampledSetSchema,
   /** Same seeds; null: there is no float pipeline. */
   float: sampledSetSchema.nullable(),
-  /** The float pipeline (else the candidate) with the next seed. */
-  floor: sampledSetSchema,
+  /** The float pipeline (else the candidate) with the next seed; null: nothing is measured against it. */
+  floor: sampledSetSchema.nullable(),
   reference: z
     .strictObject({ features: ref.nullable(), statistics: ref.nullable(), notes: z.array(z.string()) })
     .nullable(),
@@ -236,7 +237,6 @@ export interface EvaluationSummary {
   readonly stages: readonly StageRow[];
   /** Empty until they are computed. */
   readonly scores: readonly Score[];
-  readonly artifacts: Readonly<Record<string, ArtifactRef>>;
 }
 
 export const EVALUATE_WORKFLOW = 'evaluatePipeline';

@@ -22,6 +22,9 @@ export function trajectoryDifferences(parts: readonly Tensor[], timesteps: reado
 
 const LEVEL = 0.95;
 
+/** Beside scores of a pipeline that broke. */
+export const NOT_FINITE = 'the evaluated pipeline gave numbers that are not finite';
+
 /**
  * `latent-sqnr`, 10·log10 Σx² / Σ(x − x̂)² of the final latents, and `trajectory-error`, ‖x − x̂‖ / ‖x‖ over all steps; intervals by
  * a bootstrap over pictures. Empty when no latents were kept.
@@ -50,7 +53,9 @@ export function trajectoryScores(
     const known = { metric, value, n, referenceN: n, unit, better, protocol: options.protocol };
     const rest = { extractor: null, pValue: null, notes: [], against: 'float' as const, name: `${metric}-${n}` };
     const floorValue = floor === null || floor.n === 0 ? null : statistic(floor, everyPicture(floor.n));
-    if (n < 2) return { ...known, ...rest, floor: floorValue, low: null, high: null, level: null, interval: null };
+    const alone = { floor: floorValue, low: null, high: null, level: null, interval: null };
+    if (!Number.isFinite(value)) return { ...known, ...rest, ...alone, value: null, notes: [NOT_FINITE] };
+    if (n < 2) return { ...known, ...rest, ...alone };
     const { low, high } = bootstrapInterval(n, (pictures) => statistic(found, pictures), { ...options, level: LEVEL });
     return { ...known, ...rest, floor: floorValue, low, high, level: LEVEL, interval: 'bootstrap' };
   }

@@ -44,7 +44,7 @@ class EvaluateRun {
     queues: TaskQueues,
   ) {
     this.calls = callsOf(queues);
-    this.shards = shardsOf(spec.protocol.samples);
+    this.shards = shardsOf(spec.protocol);
     this.summary = emptySummary(spec);
     setHandler(progressQuery, () => {
       const done = this.summary.stages.filter(({ state }) => state === 'done' || state === 'reused').length;
@@ -68,10 +68,12 @@ class EvaluateRun {
     const reference = await this.reference();
     const own = float ?? candidate;
     const sampling = samplingOf(spec);
+    const hasFloor = float !== null || reference !== null;
     const base = await this.set({ id: 'float', pipeline: own, sampling, against: null });
     const compared = base.trajectories;
     const floorSampling = { ...sampling, seed: sampling.seed + 1 };
-    const floor = await this.set({ id: 'floor', pipeline: own, sampling: floorSampling, against: compared });
+    const floorSet: SampledSet = { id: 'floor', pipeline: own, sampling: floorSampling, against: compared };
+    const floor = hasFloor ? await this.set(floorSet) : null;
     const evaluated =
       float === null ? base : await this.set({ id: 'candidate', pipeline: candidate, sampling, against: compared });
     const comparison = float === null ? null : await this.compare(float, candidate, sampling, compared);
@@ -125,7 +127,7 @@ class EvaluateRun {
   }
 
   private async score(
-    sets: { float: SampledSetRefs | null; candidate: SampledSetRefs; floor: SampledSetRefs },
+    sets: { float: SampledSetRefs | null; candidate: SampledSetRefs; floor: SampledSetRefs | null },
     reference: Parameters<EvaluationActivities['scoreEvaluation']>[0]['reference'],
     comparison: ArtifactRef | null,
   ) {
@@ -221,8 +223,10 @@ function callsOf(queues: TaskQueues): EvaluationActivities {
   };
 }
 
-function samplingOf({ protocol }: EvaluationSpec): ShardSampling {
-  const { samples, seed, images, trajectories, timestepPairs, sampling } = protocol;
+function samplingOf({ protocol, against }: EvaluationSpec): ShardSampling {
+  const { samples, seed, images, timestepPairs, sampling } = protocol;
+  // Latents are kept for the comparison with a float pipeline alone.
+  const trajectories = against === null ? 0 : protocol.trajectories;
   const { steps, guidance } = sampling;
   return { samples, seed, steps, guidance: guidance ?? 1, images, trajectories, timestepPairs };
 }
@@ -247,6 +251,5 @@ function emptySummary(spec: EvaluationSpec): EvaluationSummary {
     total: stages.length,
     stages,
     scores: [],
-    artifacts: {},
   };
 }

@@ -1,4 +1,5 @@
 import { type EvaluationSpec, SHARD_SIZES } from '../contracts/evaluation-activities.js';
+import type { Protocol } from '../contracts/protocol.js';
 import type { StageRow } from '../contracts/run-summary.js';
 import type { Stage } from '../contracts/stages.js';
 
@@ -16,13 +17,19 @@ export type EvaluationStageId =
 /** Up to this many pictures, shards are as small as they may be, so that more workers can help. */
 const FEW = 2048;
 
-/** Pictures first … end − 1 of each shard. */
-export function shardsOf(samples: number): { readonly first: number; readonly end: number }[] {
-  const size = samples <= FEW ? SHARD_SIZES.least : SHARD_SIZES.most;
-  return Array.from({ length: Math.ceil(samples / size) }, (_, index) => ({
-    first: index * size,
-    end: Math.min(samples, (index + 1) * size),
-  }));
+/** Pictures first … end − 1 of each shard; small ones as long as whole trajectories are kept beside the pictures. */
+export function shardsOf({ samples, trajectories }: Pick<Protocol, 'samples' | 'trajectories'>): Shard[] {
+  const shards: Shard[] = [];
+  for (let first = 0; first < samples; first = shards.at(-1)?.end ?? samples) {
+    const size = samples <= FEW || first < trajectories ? SHARD_SIZES.least : SHARD_SIZES.most;
+    shards.push({ first, end: Math.min(samples, first + size) });
+  }
+  return shards;
+}
+
+interface Shard {
+  readonly first: number;
+  readonly end: number;
 }
 
 /** All rows pending, in the order of execution. */
@@ -30,14 +37,15 @@ export function evaluationRows(spec: EvaluationSpec): StageRow[] {
   const { candidate, against, reference, protocol, out } = spec;
   const own = against?.name ?? candidate.name;
   const n = `${protocol.samples} pictures`;
+  const hasFloor = against !== null || reference !== null;
   const rows: (readonly [EvaluationStageId, Stage, string] | false)[] = [
     ['import', 'import', `import ${candidate.name}`],
     against !== null && ['import-float', 'import', `import the float pipeline ${against.name}`],
     reference !== null && ['import-reference', 'import-reference', `read the reference ${reference.name}`],
     ['pictures-float', 'pictures', `sample ${n} of ${own}`],
     ['features-float', 'features', `features of the pictures of ${own}`],
-    ['pictures-floor', 'pictures', `sample ${n} of ${own} with other seeds: the noise floor`],
-    ['features-floor', 'features', 'features of the noise floor'],
+    hasFloor && ['pictures-floor', 'pictures', `sample ${n} of ${own} with other seeds: the noise floor`],
+    hasFloor && ['features-floor', 'features', 'features of the noise floor'],
     against !== null && ['pictures-candidate', 'pictures', `sample ${n} of ${candidate.name}`],
     against !== null && ['features-candidate', 'features', `features of the pictures of ${candidate.name}`],
     against !== null && protocol.trajectories > 0 && ['compare', 'compare', 'compare denoiser and layers'],

@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { extractorIdentity } from '../../activities/evaluation-extractor.js';
 import { findExtractor } from '../../activities/extractor-folder.js';
 import { digestFolder } from '../../activities/store/folder-digest.js';
 import type { LocalStore } from '../../activities/store/local-store.js';
@@ -32,7 +33,7 @@ export async function tinyEvaluation(
     reference: null,
     protocol,
     protocolDigest: '0'.repeat(64),
-    extractor: { name: found.spec.name, folder: found.folder, sha256: found.sha256 },
+    extractor: extractorIdentity(found),
     prompts: await store.putJson('file', new Array<string>(samples).fill('')),
     out: join(folders.out, 'evaluation'),
     compute: { device: 'cpu', threads: 1 },

@@ -6,7 +6,7 @@ import { evaluateInShards, tinyEvaluation } from './evaluation-steps.js';
 import { perturbed } from './perturbed-unet.js';
 import { Bench } from './run-chain.js';
 
-/** Two whole shards of the smallest size and a part of a batch. */
+/** Three whole batches and a part of one. */
 const SAMPLES = 28;
 
 let bench: Bench;
@@ -66,6 +66,18 @@ describe('an evaluation in shards', () => {
       expect(resumed).toMatchObject({ images: undisturbed.images, trajectories: undisturbed.trajectories });
     } finally {
       await other.close();
+    }
+  });
+
+  it('says of a pipeline that broke that it broke, and of latents that nobody kept nothing', async () => {
+    const broken = join(bench.folder, 'broken');
+    await writeTinyPipeline(broken, perturbed(tinyUnet(), Number.NaN));
+    const folders = { candidate: broken, float: same.candidate.path, out: bench.folder };
+    const { scores } = await evaluateInShards(bench, await tinyEvaluation(bench.store, folders, SAMPLES), 32);
+    for (const metric of ['latent-sqnr', 'trajectory-error', 'denoiser-relative-mse']) {
+      const score = scores.find((one) => one.metric === metric);
+      expect(score, metric).toMatchObject({ value: null, low: null, interval: null });
+      expect(score?.notes.join()).toContain('not finite');
     }
   });
 

@@ -6,6 +6,7 @@ import { terminate } from '../../cli/server/processes.js';
 import { type Score, scoreSchema } from '../../contracts/score.js';
 import type { Comparison } from '../../evaluation/compare/comparison.js';
 import { perturbed } from '../activities/perturbed-unet.js';
+import { writePictures } from '../cli/picture-folders.js';
 import { tinyUnet, writeTinyPipeline } from '../fixtures/tiny-pipeline.js';
 import { CliHome } from './cli-home.js';
 
@@ -83,7 +84,9 @@ describe('nibbleflow evaluate', () => {
   });
 
   it('is compared by its id with a folder, pair by pair', async () => {
-    const id = /evaluate\/candidate\/standard\/([0-9a-f]{8})/.exec((await home.run('runs')).stdout)?.[1] ?? '';
+    // Newest first: the evaluation that home.out is of was the first.
+    const runs = (await home.run('runs')).stdout.matchAll(/evaluate\/candidate\/standard\/([0-9a-f]{8})/g);
+    const id = [...runs].at(-1)?.[1] ?? '';
     const compared = await home.run('compare', id, home.out, '--output', 'json');
     expect(compared).toMatchObject({ code: 0 });
     const { scores: rows, settings } = JSON.parse(compared.stdout) as Comparison;
@@ -105,6 +108,49 @@ describe('nibbleflow evaluate', () => {
     const attached = await other.run('attach', started.stdout.trim(), '--output', 'json');
     expect(attached).toMatchObject({ code: 0 });
     expect(JSON.parse(attached.stdout)).toEqual(scores);
+  });
+});
+
+describe('nibbleflow evaluate against pictures', () => {
+  it('measures a pipeline alone against a folder, and against its statistics', { timeout: RUN_MS }, async () => {
+    const folder = join(home.folder, 'reference');
+    await writePictures(folder, { seed: 3, n: 60, height: 32, width: 32, shape: 'disc' });
+    expect((await home.run('stats', folder, join(home.folder, 'reference.npz'), '--threads', '1')).code).toBe(0);
+    const alone = (reference: string) => [
+      ...['evaluate', join(home.folder, 'float'), '--reference', join(home.folder, reference), '--samples', '60'],
+      ...[
+        '--set',
+        'sampling.steps=3',
+        '--threads',
+        '1',
+        '--out',
+        join(home.folder, `of-${reference}`),
+        '--output',
+        'json',
+      ],
+    ];
+    const of = async (reference: string): Promise<Score[]> => {
+      const result = await home.run(...alone(reference));
+      expect(result).toMatchObject({ code: 0 });
+      return JSON.parse(result.stdout) as Score[];
+    };
+    const [pictures, statistics] = [await of('reference'), await of('reference.npz')];
+    const frechet = (scores: readonly Score[]) => scores.find(({ metric }) => metric === 'frechet');
+    expect(frechet(pictures)).toMatchObject({ against: 'reference', n: 60, referenceN: 60, floor: expect.any(Number) });
+    // The file holds float64 moments of the same features: only the factors differ, by rounding.
+    expect(frechet(statistics)?.value).toBeCloseTo(frechet(pictures)?.value ?? Number.NaN, 6);
+    expect(frechet(statistics)?.notes.join()).toContain('provenance unknown');
+    expect(pictures.some(({ metric }) => metric === 'psnr')).toBe(false);
+    expect(statistics.find(({ metric }) => metric === 'kid')?.value).toBeNull();
+  });
+
+  it('replaces no pipeline by a report', async () => {
+    const shipped = join(home.folder, 'shipped');
+    await mkdir(shipped);
+    await writeFile(join(shipped, 'manifest.json'), JSON.stringify({ generator: 'nibbleflow', files: {} }));
+    const result = await home.run(...evaluate(home, '--out', shipped));
+    expect(result).toMatchObject({ code: 3, stdout: '' });
+    expect(result.stderr).toContain('the output folder holds a nibbleflow pipeline');
   });
 });
 
