@@ -12,6 +12,7 @@ import { createFinetuneParameters } from './finetune-parameters.js';
 import { createImportFolder } from './import-folder.js';
 import { createImportPipeline } from './import-pipeline.js';
 import { createImportReference } from './import-reference.js';
+import { createListShards } from './list-shards.js';
 import { createMeasureLatency } from './measure-latency.js';
 import { createMeasureSensitivity } from './measure-sensitivity.js';
 import { createMergeBlocks } from './merge-blocks.js';
@@ -50,6 +51,7 @@ export const ACTIVITY_FACTORIES: ActivityFactories = {
   importReference: createImportReference,
   sampleShard: createSampleShard,
   extractShard: createExtractShard,
+  listShards: createListShards,
   compareDenoisers: createCompareDenoisers,
   measureLatency: createMeasureLatency,
   scoreEvaluation: createScoreEvaluation,

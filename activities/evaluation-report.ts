@@ -13,6 +13,7 @@ import { componentBytes } from '../models/pipelines/open-component.js';
 import { concatRows } from '../models/tensors/tensor.js';
 import { bytesByPart } from '../quantization/conversion/bytes-by-part.js';
 import { openStoredPictures } from './images/stored-pictures.js';
+import { loadShards } from './load-artifacts.js';
 import { MANIFEST_FILE } from './output-folder.js';
 import { packageVersion } from './package-file.js';
 import { extremePrompts, sampleSheet } from './sample-sheet.js';
@@ -141,8 +142,8 @@ function seriesOf(
 
 async function sheetsOf(store: LocalStore, input: Input, prompts: readonly string[], details: EvaluationDetails) {
   if (input.floatImages === null) return null;
-  const float = await openStoredPictures(store, input.floatImages);
-  const candidate = await openStoredPictures(store, input.candidateImages);
+  const float = await openStoredPictures(store, await loadShards(store, input.floatImages));
+  const candidate = await openStoredPictures(store, await loadShards(store, input.candidateImages));
   const first = Array.from({ length: Math.min(SHOWN, float.n) }, (_, i) => i);
   const [left, right] = [await picturesOf(float, first), await picturesOf(candidate, first)];
   const extremes = await extremePrompts({

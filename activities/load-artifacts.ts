@@ -24,6 +24,10 @@ export async function loadPrompts(store: LocalStore, ref: ArtifactRef): Promise<
   return (await store.getJson(ref)) as PromptSets;
 }
 
+export async function loadShards(store: LocalStore, ref: ArtifactRef): Promise<readonly ArtifactRef[]> {
+  return (await store.getJson(ref)) as readonly ArtifactRef[];
+}
+
 export async function loadGraph(store: LocalStore, ref: ArtifactRef): Promise<Graph> {
   return readModel(await store.get(ref), { where: 'the transformed denoiser' });
 }

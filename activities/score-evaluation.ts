@@ -34,6 +34,7 @@ import { openLayers } from './features/open-layers.js';
 import { promptScore } from './features/prompt-score.js';
 import { mergeFeatureSets, openFeatureSet } from './features/stored-feature-set.js';
 import { openStoredPictures } from './images/stored-pictures.js';
+import { loadShards } from './load-artifacts.js';
 import { referenceScores } from './reference-scores.js';
 import { type ActivityDeps, runStage, type StageContext } from './stage-frame.js';
 
@@ -113,9 +114,9 @@ class EvaluationScoring {
   private async opened(refs: SampledSetRefs, isCompared: boolean): Promise<OpenedSet> {
     const { store } = this.context;
     return {
-      images: await openStoredPictures(store, refs.images),
-      features: await openFeatureSet(store, await mergeFeatureSets(store, refs.features)),
-      differences: isCompared ? await this.differences(refs.trajectories) : null,
+      images: await openStoredPictures(store, await loadShards(store, refs.images)),
+      features: await openFeatureSet(store, await mergeFeatureSets(store, await loadShards(store, refs.features))),
+      differences: isCompared ? await this.differences(await loadShards(store, refs.trajectories)) : null,
     };
   }
 

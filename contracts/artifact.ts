@@ -17,6 +17,7 @@ export const ARTIFACT_KINDS = [
   'feature-set', // JSON: the features of a whole set, by reference (contracts/feature-set-manifest.ts)
   'trajectories', // safetensors: latents along float trajectories, or how far others are from them
   'images', // safetensors: uint8 NHWC, or one tensor of bytes for each PNG
+  'shards', // JSON ArtifactRef[]: one kind of artifact of every shard of a set, in order
   'scores', // JSON
   'comparison', // JSON: denoiser against denoiser
   'report', // HTML

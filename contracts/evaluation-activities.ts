@@ -123,6 +123,13 @@ export interface ExtractShardResult extends StageOutcome {
   readonly features: ArtifactRef;
 }
 
+// list-shards · cpu
+export const listShardsInputSchema = z.strictObject({ shards: z.array(ref).min(1) });
+export interface ListShardsResult extends StageOutcome {
+  /** JSON ArtifactRef[]. */
+  readonly list: ArtifactRef;
+}
+
 // compare-denoisers · gpu
 export const compareDenoisersInputSchema = z.strictObject({
   reference: ref,
@@ -149,12 +156,8 @@ export interface MeasureLatencyResult extends StageOutcome {
   readonly latency: ArtifactRef;
 }
 
-/** One sampled set: artifacts of its shards, in order. */
-const sampledSetSchema = z.strictObject({
-  images: z.array(ref),
-  trajectories: z.array(ref),
-  features: z.array(ref),
-});
+/** One sampled set: lists of its shards' artifacts (kind shards), since 50,000 pictures have hundreds of shards. */
+const sampledSetSchema = z.strictObject({ images: ref, trajectories: ref, features: ref });
 export type SampledSetRefs = z.output<typeof sampledSetSchema>;
 
 // score-sets · gpu
@@ -189,8 +192,9 @@ export const renderEvaluationInputSchema = z.strictObject({
   runId: z.string(),
   candidatePipeline: ref,
   floatPipeline: ref.nullable(),
-  candidateImages: z.array(ref),
-  floatImages: z.array(ref).nullable(),
+  /** Kind shards. */
+  candidateImages: ref,
+  floatImages: ref.nullable(),
   scores: ref,
   details: ref,
   comparison: ref.nullable(),
@@ -210,6 +214,7 @@ export interface EvaluationActivities {
   importReference(input: z.input<typeof importReferenceInputSchema>): Promise<ImportReferenceResult>;
   sampleShard(input: z.input<typeof sampleShardInputSchema>): Promise<SampleShardResult>;
   extractShard(input: z.input<typeof extractShardInputSchema>): Promise<ExtractShardResult>;
+  listShards(input: z.input<typeof listShardsInputSchema>): Promise<ListShardsResult>;
   compareDenoisers(input: z.input<typeof compareDenoisersInputSchema>): Promise<CompareDenoisersResult>;
   measureLatency(input: z.input<typeof measureLatencyInputSchema>): Promise<MeasureLatencyResult>;
   scoreEvaluation(input: z.input<typeof scoreEvaluationInputSchema>): Promise<ScoreEvaluationResult>;

@@ -34,6 +34,12 @@ interface SampledSet {
   readonly against: readonly ArtifactRef[] | null;
 }
 
+interface MadeSet {
+  /** Trajectories of each shard. */
+  readonly shards: readonly ArtifactRef[];
+  readonly refs: SampledSetRefs;
+}
+
 class EvaluateRun {
   private summary: EvaluationSummary;
   private readonly calls: EvaluationActivities;
@@ -70,7 +76,7 @@ class EvaluateRun {
     const sampling = samplingOf(spec);
     const hasFloor = float !== null || reference !== null;
     const base = await this.set({ id: 'float', pipeline: own, sampling, against: null });
-    const compared = base.trajectories;
+    const compared = base.shards;
     const floorSampling = { ...sampling, seed: sampling.seed + 1 };
     const floorSet: SampledSet = { id: 'floor', pipeline: own, sampling: floorSampling, against: compared };
     const floor = hasFloor ? await this.set(floorSet) : null;
@@ -80,7 +86,8 @@ class EvaluateRun {
     const { latency } = await this.single('latency', () =>
       this.calls.measureLatency({ reference: float, candidate, compute: spec.compute }),
     );
-    const sets = { float: float === null ? null : base, candidate: evaluated, floor };
+    const floatRefs = float === null ? null : base.refs;
+    const sets = { float: floatRefs, candidate: evaluated.refs, floor: floor?.refs ?? null };
     const scored = await this.score(sets, reference, comparison);
     return this.report({ candidate, float, sets, comparison, latency, ...scored, notes: reference?.notes ?? [] });
   }
@@ -96,7 +103,7 @@ class EvaluateRun {
   }
 
   /** All shards of a set at once: workers take them as they are free. */
-  private async set(set: SampledSet): Promise<SampledSetRefs> {
+  private async set(set: SampledSet): Promise<MadeSet> {
     const { extractor, protocol, compute, prompts } = this.spec;
     const sampled = await this.sharded(`pictures-${set.id}`, this.shards, ({ first, end }, index) => {
       const against = set.against === null ? null : (set.against[index] ?? null);
@@ -106,11 +113,17 @@ class EvaluateRun {
     const extracted = await this.sharded(`features-${set.id}`, sampled, ({ images }) =>
       this.calls.extractShard({ images, extractor, resize: protocol.resize, compute }),
     );
-    return {
-      images: sampled.map(({ images }) => images),
-      trajectories: sampled.map(({ trajectories }) => trajectories),
-      features: extracted.map(({ features }) => features),
-    };
+    const shards = sampled.map(({ trajectories }) => trajectories);
+    const [images, trajectories, features] = await Promise.all([
+      this.listed(sampled.map(({ images }) => images)),
+      this.listed(shards),
+      this.listed(extracted.map(({ features }) => features)),
+    ]);
+    return { shards, refs: { images, trajectories, features } };
+  }
+
+  private async listed(shards: ArtifactRef[]): Promise<ArtifactRef> {
+    return (await this.calls.listShards({ shards })).list;
   }
 
   private async compare(
@@ -216,6 +229,7 @@ function callsOf(queues: TaskQueues): EvaluationActivities {
     importReference: summarized(gpu.importReference, ({ reference }) => `read the reference ${reference.name}`),
     sampleShard: summarized(gpu.sampleShard, ({ first, end }) => `sample pictures ${first} to ${end - 1}`),
     extractShard: summarized(gpu.extractShard, ({ extractor }) => `features by ${extractor.name}`),
+    listShards: summarized(cpu.listShards, ({ shards }) => `list ${shards.length} shards`),
     compareDenoisers: summarized(gpu.compareDenoisers, () => 'compare denoiser and layers'),
     measureLatency: summarized(gpu.measureLatency, () => 'time the denoisers'),
     scoreEvaluation: summarized(gpu.scoreEvaluation, () => 'score'),

@@ -3,6 +3,7 @@ import { extractorIdentity } from '../../activities/evaluation-extractor.js';
 import { findExtractor } from '../../activities/extractor-folder.js';
 import { digestFolder } from '../../activities/store/folder-digest.js';
 import type { LocalStore } from '../../activities/store/local-store.js';
+import type { ArtifactRef } from '../../contracts/artifact.js';
 import {
   type EvaluationSpec,
   evaluationSpecSchema,
@@ -40,23 +41,22 @@ export async function tinyEvaluation(
   });
 }
 
+/** Artifacts of a set's shards, in order. */
+export type SampledShards = Record<keyof SampledSetRefs, ArtifactRef[]>;
+
 /** The workflow's steps one after the other, with shards of `size` pictures; gives the scores. */
 export async function evaluateInShards(
   { activities, store }: Pick<Bench, 'activities' | 'store'>,
   spec: EvaluationSpec,
   size: number,
-): Promise<{ scores: Score[]; sets: Record<'float' | 'floor' | 'candidate', SampledSetRefs> }> {
+): Promise<{ scores: Score[]; sets: Record<'float' | 'floor' | 'candidate', SampledShards> }> {
   const { extractor, protocol, compute, prompts, protocolDigest } = spec;
   const { samples, seed, images, trajectories, timestepPairs } = protocol;
   const sampling = { samples, seed, steps: 3, guidance: 1, images, trajectories, timestepPairs };
   const { pipeline: candidatePipeline } = await activities.importFolder({ folder: spec.candidate });
   const { pipeline: float } = await activities.importFolder({ folder: spec.against ?? spec.candidate });
-  const setOf = async (pipeline: typeof float, base: SampledSetRefs | null, shift: number): Promise<SampledSetRefs> => {
-    const set: { -readonly [Name in keyof SampledSetRefs]: SampledSetRefs[Name] } = {
-      images: [],
-      trajectories: [],
-      features: [],
-    };
+  const setOf = async (pipeline: typeof float, base: SampledShards | null, shift: number): Promise<SampledShards> => {
+    const set: SampledShards = { images: [], trajectories: [], features: [] };
     for (let first = 0; first < samples; first += size) {
       const shard = await activities.sampleShard({
         ...{ pipeline, prompts, sampling: { ...sampling, seed: seed + shift }, compute },
@@ -69,6 +69,14 @@ export async function evaluateInShards(
     }
     return set;
   };
+  const listed = async ({ images, trajectories, features }: SampledShards): Promise<SampledSetRefs> => {
+    const list = async (shards: ArtifactRef[]) => (await activities.listShards({ shards })).list;
+    return {
+      images: await list(images),
+      trajectories: await list(trajectories),
+      features: await list(features),
+    };
+  };
   const base = await setOf(float, null, 0);
   const floor = await setOf(float, base, 1);
   const candidate = await setOf(candidatePipeline, base, 0);
@@ -76,7 +84,8 @@ export async function evaluateInShards(
     ...{ reference: float, candidate: candidatePipeline, prompts, sampling, trajectories: base.trajectories, compute },
   });
   const { scores } = await activities.scoreEvaluation({
-    ...{ protocol, protocolDigest, extractor, prompts, candidate, float: base, floor },
+    ...{ protocol, protocolDigest, extractor, prompts },
+    ...{ candidate: await listed(candidate), float: await listed(base), floor: await listed(floor) },
     ...{ reference: null, comparison, compute },
   });
   return { scores: (await store.getJson(scores)) as Score[], sets: { float: base, floor, candidate } };
