@@ -25,7 +25,7 @@ export const scoreSchema = z.strictObject({
   /** Coverage of the interval, e.g. 0.95; null without one. */
   level: z.number().nullable(),
   /** How the interval was made; null without one. */
-  interval: z.enum(['student-t', 'bootstrap', 'subsets', 'jackknife']).nullable(),
+  interval: z.enum(['student-t', 'bootstrap', 'subsets', 'jackknife', 'wilson']).nullable(),
   /** Pictures of the evaluated set. */
   n: z.number().int().positive(),
   /** Pictures on the other side; null when there is none. */

@@ -36,11 +36,12 @@ export function extractorInput(
   batch: number,
 ): Float32Tensor {
   const [height, width] = spec.input.size;
-  const { kernel, ranges } = inputTransform(spec, mode);
+  const { kernel, ranges, clamp } = inputTransform(spec, mode);
   const plane = height * width;
   const result = new Float32Array(batch * 3 * plane);
   for (const [index, picture] of pictures.entries()) {
-    const levels = resizeToFloat(picture, height, width, kernel).data;
+    const resized = resizeToFloat(picture, height, width, kernel).data;
+    const levels = clamp ? resized.map((level) => Math.min(255, Math.max(0, level))) : resized;
     for (const [channel, [low, high]] of ranges.entries()) {
       const target = (index * 3 + channel) * plane;
       for (let i = 0; i < plane; i += 1) {

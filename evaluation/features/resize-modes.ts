@@ -4,7 +4,7 @@ import type { ResizeKernel } from './resize-kernels.js';
 /**
  * How pictures get the size of an extractor, as protocols say it:
  *   extractor  as its extractor.json says
- *   clean      clean-fid's (Parmar, Zhang & Zhu 2022): Pillow mode F bicubic, neither rounded nor clamped
+ *   clean      clean-fid's (Parmar, Zhang & Zhu 2022; 0.1.35): Pillow mode F bicubic, not rounded, cut to 0…255
  *   legacy     pytorch-fid's: torch's bilinear, not antialiased, pixel centres
  * An extractor may say other ranges for the last two: clean-fid's Inception takes (level − 128) / 128, pytorch-fid's 2·level/255 − 1.
  */
@@ -20,6 +20,8 @@ export const MODE_KERNELS: Readonly<Record<ResizeMode, ResizeKernel | null>> = {
 export interface InputTransform {
   readonly kernel: ResizeKernel;
   readonly ranges: readonly (readonly [low: number, high: number])[];
+  /** Levels beyond 0…255, which bicubic kernels make beside edges, are cut off. */
+  readonly clamp: boolean;
 }
 
 /** RGB. */
@@ -31,6 +33,7 @@ export function inputTransform({ input }: ExtractorSpec, mode: ResizeMode): Inpu
   return {
     kernel: override?.resize ?? MODE_KERNELS[mode] ?? input.resize,
     ranges: channelRanges(override?.range ?? input.range, input),
+    clamp: mode === 'clean',
   };
 }
 

@@ -151,16 +151,16 @@ class KidConsumer implements PairConsumer {
     return permutationTest(this.sums.sampled, fake.length, partners === undefined ? options : { ...options, partners });
   }
 
-  /** Subsets that hold a whole side hardly differ: their spread says nothing. */
+  /** Subsets of more than half a side share most of their rows: their spread says too little. */
   private subsetValue(
     subsets: Float64Array,
   ): Pick<MetricValue, 'metric' | 'value' | 'low' | 'high' | 'interval' | 'notes'> {
     const { size, geometry } = this;
     const value = subsets.reduce((a, b) => a + b, 0) / subsets.length;
     const deviation = Math.sqrt(subsets.reduce((a, b) => a + (b - value) ** 2, 0) / subsets.length);
-    const hasSpread = size < Math.min(geometry.fake.n, geometry.real.n) && subsets.length > 1;
+    const hasSpread = 2 * size <= Math.min(geometry.fake.n, geometry.real.n) && subsets.length > 1;
     const note = `mean of ${subsets.length} subsets of ${size}, standard deviation ${deviation.toPrecision(3)}`;
-    const whole = 'a subset holds a whole side, so that subsets have no spread: see kid-full for an interval';
+    const whole = 'a subset holds more than half a side, so that subsets hardly differ: see kid-full for an interval';
     return {
       metric: 'kid',
       value,

@@ -1,5 +1,5 @@
-import { meanInterval } from '../statistics/paired-interval.js';
 import { quantile } from '../statistics/quantile.js';
+import { wilsonInterval } from '../statistics/wilson-interval.js';
 import { NeighbourDistances } from './neighbour-distances.js';
 import { type PairConsumer, type PairGeometry, type PairTile, pairwiseMetric } from './pairwise-pass.js';
 import { offerWithin, squaredDistance, tooFewNeighbours } from './precision-recall.js';
@@ -46,14 +46,13 @@ class OutOfDistribution implements PairConsumer {
   async finish(): Promise<readonly MetricValue[]> {
     const limit = quantile(this.within.kth.map(Math.sqrt), QUANTILE);
     const outside = Uint8Array.from(this.across.kth, (squared) => (Math.sqrt(squared) > limit ? 1 : 0));
-    const { mean, low, high } = meanInterval(outside);
+    const count = outside.reduce((sum, one) => sum + one, 0);
     return [
       {
         metric: 'ood-rate',
-        value: mean,
-        low: Math.max(0, low),
-        high: Math.min(1, high),
-        interval: 'student-t',
+        value: count / outside.length,
+        ...wilsonInterval(count, outside.length),
+        interval: 'wilson',
         better: 'lower',
         unit: '',
         notes: [`farther than 95 % of the other side from their ${this.k} nearest there; 0.05 is what chance gives`],

@@ -1,4 +1,4 @@
-import { meanInterval } from '../statistics/paired-interval.js';
+import { wilsonInterval } from '../statistics/wilson-interval.js';
 import { NeighbourDistances } from './neighbour-distances.js';
 import {
   type PairConsumer,
@@ -97,37 +97,32 @@ class PrecisionRecall implements PairConsumer {
 
   async finish(): Promise<readonly MetricValue[]> {
     const { hits, recalled, covered, k } = this;
+    const note = `${k} nearest neighbours`;
+    const inside = hits.reduce((sum, count) => sum + (count > 0 ? 1 : 0), 0);
     return [
-      averaged(
-        'precision',
-        Uint8Array.from(hits, (count) => (count > 0 ? 1 : 0)),
-        1,
-        k,
-      ),
-      averaged('recall', recalled, 1, k),
-      averaged(
-        'density',
-        Float64Array.from(hits, (count) => count / k),
-        Number.POSITIVE_INFINITY,
-        k,
-      ),
-      averaged('coverage', covered, 1, k),
+      {
+        ...shareOf('precision', inside / hits.length, note),
+        ...wilsonInterval(inside, hits.length),
+        interval: 'wilson',
+      },
+      shareOf('recall', meanOf(recalled), note, BOTH_SIDES),
+      shareOf('density', meanOf(hits) / k, note, BOTH_SIDES),
+      shareOf('coverage', meanOf(covered), note, BOTH_SIDES),
     ];
   }
 }
 
-function averaged(metric: string, values: ArrayLike<number>, most: number, k: number): MetricValue {
-  const { mean, low, high } = meanInterval(values);
-  return {
-    metric,
-    value: mean,
-    low: Math.max(0, low),
-    high: Math.min(most, high),
-    interval: 'student-t',
-    better: 'higher',
-    unit: '',
-    notes: [`${k} nearest neighbours`],
-  };
+/** Intervals over the rows of one side, the other taken as given, hold 68 to 80 % of the truth in trials: none is better. */
+const BOTH_SIDES = 'no interval: rows of both sides decide it';
+
+function shareOf(metric: string, value: number, ...notes: string[]): MetricValue {
+  return { metric, value, low: null, high: null, interval: null, better: 'higher', unit: '', notes };
+}
+
+function meanOf(values: ArrayLike<number>): number {
+  let sum = 0;
+  for (let i = 0; i < values.length; i += 1) sum += values[i] as number;
+  return sum / values.length;
 }
 
 /** `prdc`: four values from one pass. */

@@ -22,7 +22,7 @@ export interface MetricValue {
   readonly value: number;
   readonly low: number | null;
   readonly high: number | null;
-  readonly interval: 'student-t' | 'bootstrap' | 'subsets' | 'jackknife' | null;
+  readonly interval: 'student-t' | 'bootstrap' | 'subsets' | 'jackknife' | 'wilson' | null;
   readonly better: 'higher' | 'lower' | null;
   readonly unit: string;
   readonly pValue?: number;

@@ -9,6 +9,7 @@ const INTERVALS: Readonly<Record<NonNullable<Score['interval']>, string>> = {
   bootstrap: 'bootstrap',
   subsets: 'subsets',
   jackknife: 'jackknife',
+  wilson: 'Wilson',
 };
 
 /** A value of this score as people read it, without its unit: decibels with two decimals, else `digits` significant ones. */

@@ -112,8 +112,9 @@ const OPCODES: Readonly<Record<number, Opcode>> = {
   106: pushing((machine) => recall(machine, unsigned(machine, 4))), // LONG_BINGET
   99: pushing((machine) => global(machine, `${line(machine)}.${line(machine)}`)), // GLOBAL
   147: pushing((machine) => {
-    const name = pop(machine);
-    return global(machine, `${String(pop(machine))}.${String(name)}`);
+    const [name, module] = [pop(machine), pop(machine)];
+    if (typeof name !== 'string' || typeof module !== 'string') throw brokenPickle();
+    return global(machine, `${module}.${name}`);
   }), // STACK_GLOBAL
   81: pushing((machine) => machine.world.persistent(pop(machine))), // BINPERSID
   82: pushing(call), // REDUCE

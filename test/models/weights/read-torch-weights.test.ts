@@ -215,6 +215,13 @@ describe('files that are no weights', () => {
     expect(await refusal(torchArchive(pickle(text('lol'), doubling)))).toMatch(/holds a tuple instead of tensors/);
   });
 
+  it('are refused when a name is anything but a text, however large it grows when written down', async () => {
+    const doubled = Array.from({ length: 23 }, () => [0x32, 0x86]); // DUP, TUPLE2
+    expect(await refusal(torchArchive(pickle(integer(1), doubled.flat(), text('name'), [0x93])))).toMatch(
+      /broken pickle/,
+    );
+  });
+
   it('of random opcodes are read or refused, too', { timeout: 60_000 }, async () => {
     const code = fc.constantFrom(
       ...'(02N\x88\x89]}).auqhtReb\x85\x86\x87\x94\x93Q'.split('').map((one) => one.charCodeAt(0)),
