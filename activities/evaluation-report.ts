@@ -8,6 +8,7 @@ import type { EvaluationDetails, TimestepDifferences } from '../evaluation/evalu
 import type { PictureSource } from '../evaluation/features/picture-source.js';
 import type { Images } from '../evaluation/metrics/image-pairs.js';
 import type { Fact, LatencyData, LayerRow, ReportData, ScoreRole, SizeData } from '../evaluation/report/report-data.js';
+import { sizeParts } from '../evaluation/report/size-parts.js';
 import { readComponentGraph } from '../models/pipelines/component-graph.js';
 import { componentBytes } from '../models/pipelines/open-component.js';
 import { concatRows } from '../models/tensors/tensor.js';
@@ -173,12 +174,6 @@ async function sizeOf(store: LocalStore, { candidatePipeline, floatPipeline }: I
   return {
     floatBytes: componentBytes(float.files, float.denoiser),
     quantizedBytes,
-    parts: [
-      { label: 'weight codes', bytes: parts.codes },
-      { label: 'weight scales', bytes: parts.scales },
-      { label: 'activation tables', bytes: parts.tables },
-      { label: 'float tensors', bytes: parts.float },
-      { label: 'graph', bytes: parts.graph },
-    ],
+    parts: sizeParts(parts),
   };
 }

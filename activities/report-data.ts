@@ -18,6 +18,7 @@ import type {
   SizeData,
 } from '../evaluation/report/report-data.js';
 import { type RoledScores, scoreTableData, timestepSeries } from '../evaluation/report/score-columns.js';
+import { sizeParts } from '../evaluation/report/size-parts.js';
 import { readComponentGraph } from '../models/pipelines/component-graph.js';
 import { componentBytes } from '../models/pipelines/open-component.js';
 import { readSafetensors } from '../models/tensors/safetensors.js';
@@ -202,13 +203,7 @@ async function sizeOf(
   const data = {
     floatBytes: componentBytes(source.files, source.denoiser),
     quantizedBytes,
-    parts: [
-      { label: 'weight codes', bytes: parts.codes },
-      { label: 'weight scales', bytes: parts.scales },
-      { label: 'activation tables', bytes: parts.tables },
-      { label: 'float tensors (biases, norms, skipped layers)', bytes: parts.float },
-      { label: 'graph', bytes: parts.graph },
-    ],
+    parts: sizeParts(parts),
   };
   const sizes = plan.layers.flatMap(({ name, node }): [string, number][] => {
     const size = weightBytes(graph, node);

@@ -34,13 +34,13 @@ if [ ! -x "$wrapper" ]; then
   [ -n "$packages" ] || fail "apt-get knows no chromium; run 'apt-get update' first"
   # shellcheck disable=SC2086 # a list of names
   (cd "$work" && apt-get download -q $packages >&2) || fail "apt-get cannot download chromium and its libraries"
-  rm -rf "$cache/root"
-  for package in "$work"/*.deb; do dpkg-deb -x "$package" "$work/root"; done
-  mv "$work/root" "$cache/root"
-  libraries="$(find "$cache/root" -name '*.so*' -exec dirname {} + | sort -u | paste -sd: -)"
+  rm -rf "$cache/unpacked"
+  for package in "$work"/*.deb; do dpkg-deb -x "$package" "$work/unpacked"; done
+  mv "$work/unpacked" "$cache/unpacked"
+  libraries="$(find "$cache/unpacked" -name '*.so*' -exec dirname {} + | sort -u | paste -sd: -)"
   cat >"$work/chromium" <<SCRIPT
 #!/bin/sh
-LD_LIBRARY_PATH='$libraries'\${LD_LIBRARY_PATH:+:\$LD_LIBRARY_PATH} exec '$cache/root/usr/lib/chromium/chromium' "\$@"
+LD_LIBRARY_PATH='$libraries'\${LD_LIBRARY_PATH:+:\$LD_LIBRARY_PATH} exec '$cache/unpacked/usr/lib/chromium/chromium' "\$@"
 SCRIPT
   chmod +x "$work/chromium"
   # Last, so that its presence means that everything is there.
