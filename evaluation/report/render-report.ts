@@ -1,10 +1,10 @@
 import { stringify } from 'yaml';
 import { duration, percent } from './format-number.js';
-import { Html, html, webAddress } from './html.js';
+import { type Html, html, webAddress } from './html.js';
+import { htmlPage } from './html-page.js';
 import { kernelNote } from './kernel-note.js';
 import { keyFigures } from './key-figures.js';
 import type { Fact, ReportData, RunLink, StageRow } from './report-data.js';
-import { REPORT_STYLE } from './report-style.js';
 import {
   driftSection,
   finetuningChart,
@@ -21,28 +21,15 @@ import { scoreSection, sizeSection } from './section-scores.js';
 import { sensitivitySection } from './section-sensitivity.js';
 import { verdict } from './verdict.js';
 
-/** Loads nothing from anywhere: only inline style and inline pictures are allowed, whatever the data hold. */
-const POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'";
-
 /**
  * The report of a quantization or an evaluation as one self-contained HTML page: no script, no network, light and dark, printable. Parts of `data` that are absent
  * are left out. Same data, same bytes. All texts are escaped; the only links are to the run.
  */
 export function renderReport(data: ReportData): string {
   const title = data.kind === 'evaluation' ? `${data.pipeline}, evaluated` : `${data.pipeline} in ${data.scheme}`;
-  return html`<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="${POLICY}">
-<meta name="generator" content="nibbleflow">
-<title>${title} · nibbleflow report</title>
-<style>${new Html(REPORT_STYLE)}</style>
-</head>
-<body>
-<main>
-<header>
+  return htmlPage(
+    `${title} · nibbleflow report`,
+    html`<header>
 <p class="eyebrow">nibbleflow report${subtitle(data)}</p>
 <h1>${title}</h1>
 <p class="verdict">${verdict(data)}</p>
@@ -72,11 +59,8 @@ ${
   html`<h2>Resolved recipe</h2>
 <pre>${stringify(data.recipe)}</pre>`
 }
-${data.run && runSection(data.run)}
-</main>
-</body>
-</html>
-`.text;
+${data.run && runSection(data.run)}`,
+  );
 }
 
 function protocolSection({ settings, digest }: NonNullable<ReportData['protocol']>): Html {
