@@ -21,6 +21,7 @@ import { createPlanQuantization } from './plan-quantization.js';
 import { createReconstructBlock } from './reconstruct-block.js';
 import { createRenderEvaluation } from './render-evaluation.js';
 import { createRenderReport } from './render-report.js';
+import { createRenderSweep } from './render-sweep.js';
 import { createRoundWeights } from './round-weights.js';
 import { createSampleShard } from './sample-shard.js';
 import { createSampleTrajectories } from './sample-trajectories.js';
@@ -47,6 +48,7 @@ export const ACTIVITY_FACTORIES: ActivityFactories = {
   convertPipeline: createConvertPipeline,
   evaluatePipeline: createEvaluatePipeline,
   renderReport: createRenderReport,
+  renderSweep: createRenderSweep,
   importFolder: createImportFolder,
   importReference: createImportReference,
   sampleShard: createSampleShard,

@@ -92,12 +92,12 @@ export async function runStage<Schema extends z.ZodType, Result extends StageOut
     const cache = new StageCache(deps.store);
     const cached = (await cache.load(key)) as Result | undefined;
     if (cached !== undefined && (await (options.stillValid?.(input, cached) ?? true))) {
-      return { ...cached, reused: true, seconds: 0 };
+      return { ...cached, reused: true, seconds: 0, workSeconds: cached.seconds };
     }
     const startedAt = performance.now();
     const outcome = await runBody(deps, options, host, key, (context) => body(input, context));
     const seconds = (performance.now() - startedAt) / 1000;
-    const result = { ...outcome, reused: false, seconds } as unknown as Result;
+    const result = { ...outcome, reused: false, seconds, workSeconds: seconds } as unknown as Result;
     guardPayload(options.stage, result);
     await cache.save(key, result);
     await new Checkpoints(deps.store).remove(key);

@@ -4,6 +4,7 @@ import type { EvaluationActivities } from './evaluation-activities.js';
 import { type LayerRole, recipeSchema } from './recipe.js';
 import type { ReconstructionActivities } from './reconstruction-activities.js';
 import { computeSchema, runSpecSchema, type StageOutcome } from './stages.js';
+import type { SweepActivities } from './sweep.js';
 
 /**
  * Inputs and results of every activity, as the workflow sees them. Inputs are parsed at the activity's entry; results are
@@ -201,7 +202,7 @@ export interface RenderReportResult extends StageOutcome {
 }
 
 /** The activities by name; `Activities[name]` is what the workflow proxies. */
-export interface Activities extends ReconstructionActivities, EvaluationActivities {
+export interface Activities extends ReconstructionActivities, EvaluationActivities, SweepActivities {
   importPipeline(input: z.input<typeof importPipelineInputSchema>): Promise<ImportPipelineResult>;
   planQuantization(input: z.input<typeof planQuantizationInputSchema>): Promise<PlanQuantizationResult>;
   sampleTrajectories(input: z.input<typeof sampleTrajectoriesInputSchema>): Promise<SampleTrajectoriesResult>;

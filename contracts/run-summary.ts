@@ -18,10 +18,12 @@ export interface StageRow {
   readonly id: string;
   readonly stage: Stage;
   readonly title: string;
-  readonly state: 'pending' | 'running' | 'done' | 'reused';
+  readonly state: 'pending' | 'running' | 'done' | 'reused' | 'failed';
   /** What came out, in one line; empty until it is done. */
   readonly summary: string;
   readonly seconds: number;
+  /** Seconds of the work that made it, also when it is reused; absent until it is done. */
+  readonly workSeconds?: number;
 }
 
 /** Answer of the `progress` query. Rates inside a stage are in the heartbeat details of its activity. */

@@ -26,6 +26,8 @@ export const STAGES = [
   'compare',
   'latency',
   'score',
+  // of a sweep: a whole run
+  'quantize',
 ] as const;
 export type Stage = (typeof STAGES)[number];
 
@@ -68,6 +70,8 @@ export interface StageOutcome {
   readonly summary: string;
   /** Seconds of work (0 when reused). */
   readonly seconds: number;
+  /** Seconds of the work that made it, also when it is reused. The stage frame sets it. */
+  readonly workSeconds?: number;
 }
 
 /** Progress inside a stage; heartbeat details and the CLI's live line. */

@@ -1,6 +1,6 @@
 import type { RunSummary, StageRow } from '../contracts/run-summary.js';
 
-const MARKS: Record<StageRow['state'], string> = { pending: '', running: '▶', done: '✓', reused: '↺' };
+const MARKS: Record<StageRow['state'], string> = { pending: '', running: '▶', done: '✓', reused: '↺', failed: '✗' };
 
 /** Markdown of the run for the UI: stages first, then the scores as they come in. */
 export function runDetails(summary: RunSummary): string {

@@ -1,2 +1,3 @@
 export { evaluatePipeline } from './evaluate-pipeline.js';
 export { progressQuery, quantizePipeline, summaryQuery } from './quantize-pipeline.js';
+export { sweepRecipes } from './sweep-recipes.js';

@@ -190,6 +190,7 @@ class QuantizeRun {
       state: result.reused ? 'reused' : 'done',
       summary: result.summary.slice(0, 200),
       seconds: result.seconds,
+      workSeconds: result.workSeconds,
     });
   }
 

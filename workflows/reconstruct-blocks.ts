@@ -63,6 +63,7 @@ export async function reconstructBlocks(
     errors,
     reused: outcomes.every(({ reused }) => reused),
     seconds: outcomes.reduce((sum, { seconds }) => sum + seconds, 0),
+    workSeconds: outcomes.reduce((sum, { seconds, workSeconds = seconds }) => sum + workSeconds, 0),
     summary: summaryOf(errors),
   };
 }
