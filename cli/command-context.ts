@@ -2,6 +2,7 @@ import type { Client, WorkflowHandle } from '@temporalio/client';
 import { NibbleflowError } from '../contracts/errors.js';
 import { EVALUATE_WORKFLOW } from '../contracts/evaluation-activities.js';
 import { QUANTIZE_WORKFLOW } from '../contracts/run-summary.js';
+import { SWEEP_WORKFLOW } from '../contracts/sweep.js';
 import { say } from './console-output.js';
 import { type LoadedConfig, loadConfig } from './load-config.js';
 import { attachClient } from './server/clients.js';
@@ -35,7 +36,7 @@ export async function withServer<T>(action: (context: ServerContext) => Promise<
 }
 
 /** Every kind of run that people start. */
-export const RUNS_QUERY = `WorkflowType = '${QUANTIZE_WORKFLOW}' OR WorkflowType = '${EVALUATE_WORKFLOW}'`;
+export const RUNS_QUERY = `WorkflowType = '${QUANTIZE_WORKFLOW}' OR WorkflowType = '${EVALUATE_WORKFLOW}' OR WorkflowType = '${SWEEP_WORKFLOW}'`;
 
 /** The run with this id, or the newest whose id ends with it (`a1b2c3d4`). Throws InvalidInput when there is none. */
 export async function findRun(client: Client, id: string): Promise<WorkflowHandle> {

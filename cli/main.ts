@@ -6,6 +6,7 @@ import type { CommandAction } from './command-result.js';
 import { attachCommand } from './commands/attach.js';
 import { cancelCommand } from './commands/cancel.js';
 import { compareCommand } from './commands/compare.js';
+import { configCommand } from './commands/config.js';
 import { demoCommand } from './commands/demo.js';
 import { downCommand } from './commands/down.js';
 import { evaluateCommand } from './commands/evaluate.js';
@@ -17,6 +18,7 @@ import { schemaCommand } from './commands/schema.js';
 import { scoreCommand } from './commands/score.js';
 import { statsCommand } from './commands/stats.js';
 import { statusCommand } from './commands/status.js';
+import { sweepCommand } from './commands/sweep.js';
 import { upCommand } from './commands/up.js';
 import { explainFailure } from './console-output.js';
 import { RunFailedError } from './run-failure.js';
@@ -24,6 +26,7 @@ import { RunFailedError } from './run-failure.js';
 /** Every command, in the order of the help. */
 const COMMANDS: readonly ((run: CommandAction) => Command)[] = [
   quantizeCommand,
+  sweepCommand,
   demoCommand,
   planCommand,
   evaluateCommand,
@@ -37,6 +40,7 @@ const COMMANDS: readonly ((run: CommandAction) => Command)[] = [
   runsCommand,
   upCommand,
   downCommand,
+  configCommand,
   schemaCommand,
 ];
 
@@ -44,6 +48,7 @@ const COMMANDS: readonly ((run: CommandAction) => Command)[] = [
 async function main(args: readonly string[]): Promise<ExitCode> {
   let code: ExitCode = 0;
   const debug = args.includes('--debug');
+  if (args.includes('--offline')) process.env.NIBBLEFLOW_OFFLINE = '1';
   const run: CommandAction = async (action) => {
     code = await action();
   };
@@ -52,7 +57,10 @@ async function main(args: readonly string[]): Promise<ExitCode> {
     .version(packageVersion())
     .showSuggestionAfterError();
   for (const create of COMMANDS) {
-    const command = create(run).option('--debug', 'show stack traces').exitOverride();
+    const command = create(run)
+      .option('--debug', 'show stack traces')
+      .option('--offline', 'use no network but Temporal and the store')
+      .exitOverride();
     program.addCommand(command);
   }
   program.exitOverride();

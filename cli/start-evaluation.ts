@@ -3,8 +3,8 @@ import type { ExitCode } from '../contracts/errors.js';
 import { EVALUATE_WORKFLOW } from '../contracts/evaluation-activities.js';
 import { checkDevice } from './check-device.js';
 import { withServer } from './command-context.js';
-import { type OutputFormat, print, printEvent, say } from './console-output.js';
-import { followRun } from './follow-run.js';
+import { type OutputFormat, say } from './console-output.js';
+import { followSubmitted } from './follow-submitted.js';
 import { loadConfig } from './load-config.js';
 import { evaluationIdOf, prepareEvaluation } from './prepare-evaluation.js';
 import { startWorkflow } from './submit-run.js';
@@ -44,14 +44,6 @@ export async function startEvaluation(folder: string, options: EvaluateOptions):
       summary: `evaluate ${candidate.name}, n = ${protocol.samples} (${protocol.name}, ${compute.device})`,
       details: `\`${candidate.path}\` against \`${against?.path ?? 'nothing'}\`, protocol ${spec.protocolDigest.slice(0, 12)}.`,
     });
-    const { workflowId, runId, uiUrl, attached } = run;
-    say(`${attached ? 'Already running' : 'Started'} ${workflowId}`);
-    if (uiUrl !== null) say(`See it at ${uiUrl}`);
-    if (output === 'jsonl') printEvent('started', { workflowId, runId, uiUrl, attached });
-    if (!detach) return followRun(run.handle, uiUrl, output);
-    if (output === 'json') print(JSON.stringify({ schemaVersion: 1, workflowId, runId, uiUrl, attached }));
-    if (output === 'text') print(workflowId);
-    say(`Follow it with: nibbleflow attach ${workflowId}`);
-    return 0;
+    return followSubmitted(run, { detach, output });
   });
 }

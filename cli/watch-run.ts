@@ -4,6 +4,7 @@ import { defaultPayloadConverter } from '@temporalio/common';
 import type { EvaluationSummary } from '../contracts/evaluation-activities.js';
 import { PROGRESS_QUERY, type RunProgress, type RunSummary, type StageRow } from '../contracts/run-summary.js';
 import { type Progress, progressSchema } from '../contracts/stages.js';
+import type { SweepSummary } from '../contracts/sweep.js';
 import { type OutputFormat, printEvent } from './console-output.js';
 import { progressLine } from './progress-line.js';
 import { ProgressView } from './progress-view.js';
@@ -15,7 +16,7 @@ const POLL_MS = 1_000;
 const QUERY_TIMEOUT_MS = 3_000;
 
 export type WatchEnd =
-  | { readonly state: 'finished'; readonly summary: RunSummary | EvaluationSummary }
+  | { readonly state: 'finished'; readonly summary: RunSummary | EvaluationSummary | SweepSummary }
   | { readonly state: 'detached' }
   | { readonly state: 'cancelled' };
 
@@ -55,7 +56,7 @@ export async function watchRun(handle: WorkflowHandle, format: OutputFormat): Pr
 
 async function resultOf(handle: WorkflowHandle): Promise<WatchEnd> {
   try {
-    return { state: 'finished', summary: (await handle.result()) as RunSummary | EvaluationSummary };
+    return { state: 'finished', summary: (await handle.result()) as RunSummary | EvaluationSummary | SweepSummary };
   } catch (error) {
     const end = runEndOf(error);
     if (end?.state === 'cancelled') return { state: 'cancelled' };
@@ -93,10 +94,12 @@ function keepFinished(
   shown: ReadonlySet<string>,
   view: ProgressView,
 ): ReadonlySet<string> {
-  const ended = stages.filter((row) => row.state === 'done' || row.state === 'reused');
+  const ended = stages.filter(({ state }) => state === 'done' || state === 'reused' || state === 'failed');
   for (const row of ended.filter(({ id }) => !shown.has(id))) {
     const time = row.state === 'reused' ? 'reused' : `${row.seconds.toFixed(1)} s`;
-    view.keep(`✓ ${row.title} · ${time}${row.summary === '' ? '' : ` · ${row.summary}`}`);
+    view.keep(
+      `${row.state === 'failed' ? '✗' : '✓'} ${row.title} · ${time}${row.summary === '' ? '' : ` · ${row.summary}`}`,
+    );
   }
   return new Set(ended.map(({ id }) => id));
 }
