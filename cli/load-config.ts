@@ -12,6 +12,8 @@ const FILE_NAME = 'temporal.config.ts';
 /** The settings of a command, and the folders that follow from them (absolute). */
 export interface LoadedConfig {
   readonly config: Config;
+  /** What the file says, before defaults; `{}` without one. */
+  readonly given: unknown;
   /** The file they were read from; null when there is none. */
   readonly file: string | null;
   /** NIBBLEFLOW_HOME, else `stateDir` beside the config file (default `.nibbleflow`), else ~/.nibbleflow. */
@@ -25,11 +27,23 @@ export interface LoadedConfig {
  */
 export async function loadConfig(cwd: string, env: NodeJS.ProcessEnv = process.env): Promise<LoadedConfig> {
   const file = nearestConfigFile(cwd);
-  const config = file === null ? configSchema.parse({}) : parseConfig(file, await importFile(file));
+  const given = file === null ? {} : await importFile(file);
+  const config = withOffline(file === null ? configSchema.parse({}) : parseConfig(file, given), env);
   const stateDir = stateFolder(config, file, env);
   const base = file === null ? stateDir : dirname(file);
   const storeDir = config.store.dir === null ? join(stateDir, 'store') : absolute(config.store.dir, base);
-  return { config, file, stateDir, storeDir };
+  return { config, given, file, stateDir, storeDir };
+}
+
+/** NIBBLEFLOW_OFFLINE goes before the file; `--offline` sets it for this process and the ones it starts. */
+function withOffline(config: Config, env: NodeJS.ProcessEnv): Config {
+  const text = env.NIBBLEFLOW_OFFLINE;
+  if (!text) return config;
+  if (['1', 'true'].includes(text)) return { ...config, offline: true };
+  if (['0', 'false'].includes(text)) return { ...config, offline: false };
+  throw new NibbleflowError('InvalidInput', `NIBBLEFLOW_OFFLINE is neither 1 nor 0: ${text}`, {
+    fix: 'Set it to 1, true, 0 or false, or unset it.',
+  });
 }
 
 function nearestConfigFile(cwd: string): string | null {

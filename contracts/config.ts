@@ -27,6 +27,10 @@ export const configSchema = z.strictObject({
       dir: z.string().min(1).nullable().default(null).describe('artifacts; null is `store` in the state folder'),
     })
     .prefault({}),
+  offline: z
+    .boolean()
+    .default(false)
+    .describe('forbids every network use but Temporal and the store; --offline and NIBBLEFLOW_OFFLINE go before it'),
   taskQueues: z
     .strictObject({
       cpu: taskQueueSchema('nibbleflow-cpu', 2),
