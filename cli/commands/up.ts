@@ -38,7 +38,7 @@ async function up(options: { port?: string; uiPort?: string }): Promise<ExitCode
     return 0;
   }
   await stopServices(runFolder, name);
-  const binary = configured === null ? (await findServer({ announce: say })).path : null;
+  const binary = configured === null ? (await findServer({ announce: say, offline: config.offline })).path : null;
   const supervisor = new Supervisor({ loaded: { ...loaded, config }, binary, stopWhenIdle: false });
   const started = await supervisor.start();
   if (started === null) return 130;

@@ -28,7 +28,7 @@ export async function ensureServices(loaded: LoadedConfig, announce: (line: stri
   const name = recordName(configured);
   const running = await runningServices(runFolder, name);
   if (running !== undefined && running.build === buildId(loaded)) return running;
-  const binary = configured === null ? (await findServer({ announce })).path : null;
+  const binary = configured === null ? (await findServer({ announce, offline: loaded.config.offline })).path : null;
   return withLock(runFolder, async () => {
     const found = await runningServices(runFolder, name);
     if (found !== undefined && found.build === buildId(loaded)) return found;

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { packageVersion } from '../../activities/package-file.js';
 import { canonicalJson } from '../../contracts/canonical-json.js';
 import { type FailureKind, NibbleflowError } from '../../contracts/errors.js';
@@ -36,9 +36,11 @@ export class RunFolder {
     return join(this.stateDir, 'logs', `${name}.log`);
   }
 
-  /** Makes the folders. Throws OutputNotWritable. */
+  /** Makes the folders; a state folder that was not there is for its owner alone. Throws OutputNotWritable. */
   prepare(): void {
     try {
+      mkdirSync(dirname(this.stateDir), { recursive: true });
+      if (!existsSync(this.stateDir)) mkdirSync(this.stateDir, { recursive: true, mode: 0o700 });
       mkdirSync(this.clientsFolder, { recursive: true });
       mkdirSync(join(this.stateDir, 'logs'), { recursive: true });
     } catch (error) {
@@ -100,7 +102,7 @@ export function recordName(configured: { address: string; namespace: string } | 
  */
 export function buildId({ config, storeDir }: Pick<LoadedConfig, 'config' | 'storeDir'>): string {
   const hash = createHash('sha256').update(packageVersion());
-  hash.update(canonicalJson([config.taskQueues, storeDir]));
+  hash.update(canonicalJson([config.taskQueues, config.offline, storeDir]));
   for (const file of compiledFiles(join(packageRoot(), 'dist'))) hash.update(`${file}:${statSync(file).mtimeMs}`);
   return hash.digest('hex').slice(0, 16);
 }

@@ -9,6 +9,8 @@ import { LOOPBACK } from './ports.js';
 
 /** A cold first start was measured at 2.4 s; a loaded machine gets much more. */
 const START_TIMEOUT_MS = 60_000;
+/** Otherwise the server tells its maker's host about itself at every start and once a day. */
+const NO_VERSION_CHECK = { TEMPORAL_VERSION_CHECK_DISABLED: '1' };
 
 export interface DevServerOptions {
   readonly binary: string;
@@ -36,7 +38,11 @@ export interface DevServer {
 export async function startDevServer(options: DevServerOptions): Promise<DevServer> {
   mkdirSync(dirname(options.databaseFile), { recursive: true });
   const log = openSync(options.logFile, 'a');
-  const child = spawn(options.binary, serverArguments(options), { detached: true, stdio: ['ignore', log, log] });
+  const child = spawn(options.binary, serverArguments(options), {
+    detached: true,
+    stdio: ['ignore', log, log],
+    env: { ...process.env, ...NO_VERSION_CHECK },
+  });
   closeSync(log);
   if (child.pid !== undefined) options.onSpawn?.(child.pid);
   const failed = new Promise<never>((_, reject) => {
