@@ -75,7 +75,7 @@ export async function evaluationReport(
     protocol: { settings: spec.protocol, digest: spec.protocolDigest },
     compute: spec.compute,
     size: await sizeOf(store, input),
-    notices: input.notes,
+    notices: [...input.notes, ...details.notes],
     samples: sheets?.samples.sheet,
     extremes: sheets?.extremes,
     ...seriesOf(details, spec.candidate.name),

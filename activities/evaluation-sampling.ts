@@ -40,11 +40,11 @@ export interface EvaluationSampling {
 
 /**
  * Samples pictures in checkpointed batches.
- * @returns by name: `latents` and `images` of the pictures, and the parts that the collectors made, one per batch
+ * @returns by name: `latents` and `images` of the pictures, and the parts that the collectors made, one per batch; and pictures per batch
  */
 export async function sampleEvaluation(
   options: EvaluationSampling,
-): Promise<{ parts: Map<string, Tensor[]>; checkpoints: BatchCheckpoints }> {
+): Promise<{ parts: Map<string, Tensor[]>; batch: number; checkpoints: BatchCheckpoints }> {
   const { context, pipeline, executor } = options;
   const size = Math.max(1, Math.floor(EVALUATION_BATCH / context.microBatchDivisor));
   const checkpoints = new BatchCheckpoints(context, options.name, size);
@@ -63,7 +63,7 @@ export async function sampleEvaluation(
     report(options, end);
   }
   await vaeDecoder?.release();
-  return { parts, checkpoints };
+  return { parts, batch: size, checkpoints };
 }
 
 /** Rows of all batches of one tensor. */

@@ -20,7 +20,9 @@ import { candidateGraph } from './candidate-graph.js';
 import type { EngineExecutor } from './engine/engine-executor.js';
 import { type Collector, joined, sampleEvaluation } from './evaluation-sampling.js';
 import { storePictures } from './images/store-pictures.js';
+import { shardMetadata } from './shard-metadata.js';
 import { type ActivityDeps, runStage, type StageContext } from './stage-frame.js';
+import type { LocalStore } from './store/local-store.js';
 import { loadPipeline } from './stored-pipeline.js';
 
 type Input = z.output<typeof sampleShardInputSchema>;
@@ -35,12 +37,26 @@ export function createSampleShard(deps: ActivityDeps): EvaluationActivities['sam
       deps,
       {
         stage: 'pictures',
-        version: 1,
+        version: 2,
         input: sampleShardInputSchema,
+        key: keyOf,
       },
       rawInput,
       (input, context) => sampleShard(input, context),
     );
+}
+
+/** Everything of a shard's own, and nothing of the other pictures: an evaluation of more pictures finds the shards of one of fewer. */
+async function keyOf({ prompts, sampling, ...input }: Input, store: LocalStore): Promise<unknown> {
+  const { seed, steps, guidance, images, timestepPairs } = sampling;
+  const compared = Math.min(sampling.samples, sampling.trajectories);
+  const keepsSome = input.against === null && input.first < compared;
+  return {
+    ...{ ...input, seed, steps, guidance, images },
+    prompts: ((await store.getJson(prompts)) as string[]).slice(input.first, input.end),
+    // Calls of the denoiser are drawn from all trajectories that are kept.
+    kept: keepsSome ? { compared, timestepPairs } : null,
+  };
 }
 
 async function sampleShard(
@@ -51,7 +67,7 @@ async function sampleShard(
   if (input.first % SHARD_SIZES.of !== 0) throw new RangeError(`shards start at multiples of ${SHARD_SIZES.of}`);
   const pipeline = await loadPipeline(store, input.pipeline);
   const prompts = ((await store.getJson(input.prompts)) as string[]).slice(input.first, input.end);
-  const { parts, remove } = await context.withEngine(input.compute, (executor) =>
+  const { parts, batch, remove } = await context.withEngine(input.compute, (executor) =>
     sample(input, context, executor, pipeline, prompts),
   );
   const pictures = joined(parts, 'images') as Images;
@@ -60,7 +76,7 @@ async function sampleShard(
   const tensors = new Map(kept.map((name): [string, Tensor] => [name, joined(parts, name)]));
   const result = {
     images: await storePictures(store, pictures, input.sampling.images),
-    trajectories: await store.put('trajectories', writeSafetensors(tensors, { timesteps: JSON.stringify(timesteps) })),
+    trajectories: await store.put('trajectories', writeSafetensors(tensors, shardMetadata({ timesteps, batch }))),
     summary: `pictures ${input.first} to ${input.end - 1}`,
   };
   await remove();
@@ -73,7 +89,7 @@ async function sample(
   executor: EngineExecutor,
   pipeline: Pipeline,
   prompts: readonly string[],
-): Promise<{ parts: ReadonlyMap<string, Tensor[]>; remove: () => Promise<void> }> {
+): Promise<{ parts: ReadonlyMap<string, Tensor[]>; batch: number; remove: () => Promise<void> }> {
   const { sampling, first, end, compute } = input;
   const conditions = await encodeConditions(executor, pipeline, prompts, sampling.guidance);
   const { graph, arithmetic } = candidateGraph(pipeline, compute.device);
@@ -81,7 +97,7 @@ async function sample(
     arithmetic === 'shipped'
       ? await openComponent(executor, pipeline.files, pipeline.denoiser)
       : await executor.open(writeModel(graph));
-  const { parts, checkpoints } = await sampleEvaluation({
+  const { parts, batch, checkpoints } = await sampleEvaluation({
     ...{ context, executor, pipeline, denoiser, conditions, first, end },
     sampling,
     seed: sampling.seed,
@@ -89,7 +105,7 @@ async function sample(
     collector: await collectorOf(input, context, pipeline, branchesOf(conditions)),
   });
   await denoiser.release();
-  return { parts, remove: () => checkpoints.remove() };
+  return { parts, batch, remove: () => checkpoints.remove() };
 }
 
 /** Takes notes of a float trajectory, or compares with one. */

@@ -36,6 +36,7 @@ import { mergeFeatureSets, openFeatureSet } from './features/stored-feature-set.
 import { openStoredPictures } from './images/stored-pictures.js';
 import { loadShards } from './load-artifacts.js';
 import { referenceScores } from './reference-scores.js';
+import { loadShardMetadata, unlikeBatches } from './shard-metadata.js';
 import { type ActivityDeps, runStage, type StageContext } from './stage-frame.js';
 
 type Input = z.output<typeof scoreEvaluationInputSchema>;
@@ -47,7 +48,7 @@ export function createScoreEvaluation(deps: ActivityDeps): EvaluationActivities[
       deps,
       {
         stage: 'score',
-        version: 1,
+        version: 2,
         input: scoreEvaluationInputSchema,
         key: ({ extractor, ...input }) => ({ ...input, extractor: extractorKey(extractor) }),
       },
@@ -98,9 +99,12 @@ class EvaluationScoring {
     try {
       const same = float === null || floor === null ? NOTHING : await this.sameSeed(float, candidate, floor);
       const distances = await this.distances(float, candidate, floor, context);
-      const scores = [...same.scores, ...distances, ...(await this.clip(candidate))];
+      const found = [...same.scores, ...distances, ...(await this.clip(candidate))];
+      const notes = [...this.input.notes, ...(await this.batchNotes())];
+      const scores = found.map((score) => withNotes(score, notes));
       const details: EvaluationDetails = {
         schemaVersion: 1,
+        notes: notes.map(({ text }) => text),
         pictures: same.pictures,
         candidate: seriesOf(candidate),
         floor: seriesOf(floor),
@@ -124,11 +128,26 @@ class EvaluationScoring {
     const parts: Tensor[] = [];
     let timesteps: readonly number[] = [];
     for (const ref of refs) {
-      const { tensors, metadata } = readSafetensors(await this.context.store.get(ref));
+      const { tensors } = readSafetensors(await this.context.store.get(ref));
       parts.push(tensors.get('energies') as Tensor);
-      timesteps = JSON.parse(metadata.timesteps ?? '[]') as number[];
+      timesteps = (await loadShardMetadata(this.context.store, ref)).timesteps;
     }
     return trajectoryDifferences(parts, timesteps);
+  }
+
+  /** Whether pictures that are compared were made in batches of one size. */
+  private async batchNotes(): Promise<Input['notes']> {
+    const { store } = this.context;
+    const { float, candidate } = this.input;
+    if (float === null) return [];
+    const batchesOf = async ({ trajectories }: SampledSetRefs): Promise<number[]> => {
+      const batches: number[] = [];
+      for (const ref of await loadShards(store, trajectories))
+        batches.push((await loadShardMetadata(store, ref)).batch);
+      return batches;
+    };
+    const texts = unlikeBatches(await batchesOf(candidate), await batchesOf(float));
+    return texts.map((text) => ({ about: 'float', text }));
   }
 
   private async sameSeed(float: OpenedSet, candidate: OpenedSet, floor: OpenedSet): Promise<SameSeed> {
@@ -272,6 +291,12 @@ class EvaluationScoring {
     this.told += 1;
     this.context.progress({ done: this.told, total: this.told + 1, unit: 'looks', note: this.doing });
   }
+}
+
+/** A score with what must be known of it; `float` notes concern what is measured against the float pipeline alone. */
+function withNotes(score: Score, notes: Input['notes']): Score {
+  const own = notes.filter(({ about }) => about === 'all' || about === score.against);
+  return { ...score, notes: [...score.notes, ...own.map(({ text }) => text)] };
 }
 
 function seriesOf(set: OpenedSet | null): EvaluationDetails['candidate'] {

@@ -42,8 +42,11 @@ export interface StageOptions<Schema extends z.ZodType, Result extends StageOutc
   /** Raise it when the stage's code gives other numbers. */
   readonly version: number;
   readonly input: Schema;
-  /** The part of the input that decides the result; default: all of it. Leave out names, run ids, output paths. */
-  readonly key?: (input: z.output<Schema>) => unknown;
+  /**
+   * What of the input decides the result; default: all of it. Leave out names, run ids, output paths, and what of an artifact the
+   * stage does not read.
+   */
+  readonly key?: (input: z.output<Schema>, store: LocalStore) => unknown;
   /** A last check of a stored result, for stages with effects outside the store (an output folder). */
   readonly stillValid?: (input: z.output<Schema>, result: Result) => Promise<boolean>;
   readonly progressTimeoutMs?: number;
@@ -85,7 +88,7 @@ export async function runStage<Schema extends z.ZodType, Result extends StageOut
   const key = stageKey({
     stage: options.stage,
     version: options.version,
-    key: { input: options.key?.(input) ?? input, facts: deps.facts },
+    key: { input: (await options.key?.(input, deps.store)) ?? input, facts: deps.facts },
   });
   const failures = new StageFailures(deps.store.folder);
   try {

@@ -40,6 +40,10 @@ const extractorSchema = z.strictObject({
   description: z.string().regex(/^[0-9a-f]{64}$/),
 });
 
+/** What a reader of scores must know: `float` concerns what is measured against the float pipeline alone. */
+const noteSchema = z.strictObject({ about: z.enum(['all', 'float']), text: z.string() });
+export type EvaluationNote = z.output<typeof noteSchema>;
+
 /** What `evaluatePipeline` is started with. Everything is resolved: no defaults are applied later. */
 export const evaluationSpecSchema = z.strictObject({
   candidate: folderSchema,
@@ -53,6 +57,8 @@ export const evaluationSpecSchema = z.strictObject({
   extractor: extractorSchema,
   /** Evaluation prompts in order: JSON string[], as many as samples. */
   prompts: ref,
+  /** Found out before the evaluation was started. */
+  notes: z.array(noteSchema).default([]),
   out: z.string(),
   compute: computeSchema,
 });
@@ -176,6 +182,7 @@ export const scoreEvaluationInputSchema = z.strictObject({
     .strictObject({ features: ref.nullable(), statistics: ref.nullable(), notes: z.array(z.string()) })
     .nullable(),
   comparison: ref.nullable(),
+  notes: z.array(noteSchema).default([]),
   compute: computeSchema,
 });
 export interface ScoreEvaluationResult extends StageOutcome {

@@ -144,8 +144,8 @@ class EvaluateRun {
     reference: Parameters<EvaluationActivities['scoreEvaluation']>[0]['reference'],
     comparison: ArtifactRef | null,
   ) {
-    const { protocol, protocolDigest, extractor, prompts, compute } = this.spec;
-    const input = { protocol, protocolDigest, extractor, prompts, ...sets, reference, comparison, compute };
+    const { protocol, protocolDigest, extractor, prompts, notes, compute } = this.spec;
+    const input = { protocol, protocolDigest, extractor, prompts, ...sets, reference, comparison, notes, compute };
     const { scores, details } = await this.single('score', () => this.calls.scoreEvaluation(input));
     return { scores, details };
   }
