@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { artifactRefSchema } from './artifact.js';
 import { recipeSchema } from './recipe.js';
+import type { StageDecision } from './stage-decision.js';
 
 /** The phases of a run, in order. Each is one activity (report and publish share the last). */
 export const STAGES = [
@@ -72,6 +73,8 @@ export interface StageOutcome {
   readonly seconds: number;
   /** Seconds of the work that made it, also when it is reused. The stage frame sets it. */
   readonly workSeconds?: number;
+  /** Why it was computed or not. The stage frame sets it. */
+  readonly decision?: StageDecision;
 }
 
 /** Progress inside a stage; heartbeat details and the CLI's live line. */
