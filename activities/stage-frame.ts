@@ -90,7 +90,7 @@ export async function runStage<Schema extends z.ZodType, Result extends StageOut
     version: options.version,
     key: { input: (await options.key?.(input, deps.store)) ?? input, facts: deps.facts },
   });
-  const failures = new StageFailures(deps.store.folder);
+  const failures = new StageFailures(deps.store);
   try {
     const cache = new StageCache(deps.store);
     const cached = (await cache.load(key)) as Result | undefined;
@@ -156,7 +156,7 @@ async function stageContext(
   signal: AbortSignal,
 ): Promise<StageContext> {
   const checkpoints = new Checkpoints(deps.store);
-  const { OutOfMemory = 0 } = await new StageFailures(deps.store.folder).counts(key, host.run);
+  const { OutOfMemory = 0 } = await new StageFailures(deps.store).counts(key, host.run);
   return {
     store: deps.store,
     signal,

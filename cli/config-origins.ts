@@ -26,6 +26,7 @@ interface Override {
 
 const OVERRIDES: Readonly<Record<string, Override>> = {
   stateDir: { variable: 'NIBBLEFLOW_HOME', effective: ({ stateDir }) => stateDir },
+  'store.url': { variable: 'NIBBLEFLOW_STORE', effective: ({ storeUrl }) => storeUrl },
   offline: { variable: 'NIBBLEFLOW_OFFLINE', flag: '--offline', effective: ({ config }) => config.offline },
 };
 

@@ -19,6 +19,8 @@ export interface LoadedConfig {
   /** NIBBLEFLOW_HOME, else `stateDir` beside the config file (default `.nibbleflow`), else ~/.nibbleflow. */
   readonly stateDir: string;
   readonly storeDir: string;
+  /** NIBBLEFLOW_STORE, else `store.url`; null: artifacts stay in storeDir. */
+  readonly storeUrl: string | null;
 }
 
 /**
@@ -32,7 +34,8 @@ export async function loadConfig(cwd: string, env: NodeJS.ProcessEnv = process.e
   const stateDir = stateFolder(config, file, env);
   const base = file === null ? stateDir : dirname(file);
   const storeDir = config.store.dir === null ? join(stateDir, 'store') : absolute(config.store.dir, base);
-  return { config, given, file, stateDir, storeDir };
+  const storeUrl = env.NIBBLEFLOW_STORE || config.store.url;
+  return { config, given, file, stateDir, storeDir, storeUrl };
 }
 
 /** NIBBLEFLOW_OFFLINE goes before the file; `--offline` sets it for this process and the ones it starts. */

@@ -4,12 +4,12 @@ import { EnginePool } from '../activities/engine-pool.js';
 import { extractorsFolder, type FoundExtractor, findExtractor } from '../activities/extractor-folder.js';
 import { extractFeatureSet } from '../activities/features/extract-feature-set.js';
 import { type ImageFolder, openImageFolder } from '../activities/images/image-folder.js';
-import { LocalStore } from '../activities/store/local-store.js';
 import type { Compute } from '../contracts/stages.js';
 import type { FeatureSet } from '../evaluation/features/feature-set.js';
 import { say } from './console-output.js';
 import type { ExtractorOptions, ResizeMode } from './extractor-options.js';
 import { loadConfig } from './load-config.js';
+import { openStore, type StoreSettings } from './open-store.js';
 import { chooseCompute } from './prepare-run.js';
 import { ProgressView } from './progress-view.js';
 
@@ -18,7 +18,7 @@ export interface PictureWork {
   readonly extractor: FoundExtractor;
   readonly resize: ResizeMode;
   readonly compute: Compute;
-  readonly storeDir: string;
+  readonly store: StoreSettings;
   readonly signal: AbortSignal;
 }
 
@@ -28,7 +28,7 @@ export async function checkPictureWork(options: ExtractorOptions, signal: AbortS
   const extractor = await findExtractor(options.extractor, extractorsFolder(loaded.stateDir));
   const { threads, resize } = options;
   const compute = chooseCompute(threads === undefined ? {} : { threads }, loaded);
-  return { extractor, resize, compute, storeDir: loaded.storeDir, signal };
+  return { extractor, resize, compute, store: loaded, signal };
 }
 
 /** Opens a folder, decoding every picture once; progress goes to stderr. Throws InvalidInput naming unusable files. */
@@ -62,10 +62,10 @@ export async function withEngine<T>(
 export async function featuresOf(
   images: ImageFolder,
   executor: EngineExecutor,
-  { extractor, resize, storeDir, signal }: PictureWork,
+  { extractor, resize, store: settings, signal }: PictureWork,
 ): Promise<FeatureSet> {
   const view = new ProgressView();
-  const store = await LocalStore.open(storeDir);
+  const store = await openStore(settings);
   try {
     const { set, extracted } = await extractFeatureSet({
       images,

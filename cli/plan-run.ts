@@ -2,18 +2,18 @@ import { ACTIVITY_FACTORIES } from '../activities/activity-factories.js';
 import { createActivities } from '../activities/create-activities.js';
 import { EnginePool } from '../activities/engine-pool.js';
 import { machineFacts } from '../activities/machine-facts.js';
-import { LocalStore } from '../activities/store/local-store.js';
 import { NibbleflowError } from '../contracts/errors.js';
 import type { RunSpec } from '../contracts/stages.js';
 import type { QuantizationPlan } from '../quantization/layer-plan.js';
 import { FAILURE_POLICIES } from '../workflows/policies.js';
+import { openStore, type StoreSettings } from './open-store.js';
 
 /**
  * Imports and plans in this process, with the same activities as a run and without a server; a later run reuses both.
  * Throws what the stages throw.
  */
-export async function planRun(spec: RunSpec, storeDir: string): Promise<QuantizationPlan> {
-  const store = await LocalStore.open(storeDir);
+export async function planRun(spec: RunSpec, settings: StoreSettings): Promise<QuantizationPlan> {
+  const store = await openStore(settings);
   const engines = new EnginePool();
   const abort = new AbortController();
   const host = () => ({ run: 'plan', signal: abort.signal, heartbeat: () => undefined });

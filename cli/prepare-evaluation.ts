@@ -5,7 +5,7 @@ import { extractorsFolder, type FoundExtractor, findExtractor } from '../activit
 import { listPictureFiles } from '../activities/images/list-picture-files.js';
 import { openStatisticsFile } from '../activities/statistics-file.js';
 import { digestFolder } from '../activities/store/folder-digest.js';
-import { digestOfFile, LocalStore } from '../activities/store/local-store.js';
+import { digestOfFile } from '../activities/store/local-store.js';
 import { canonicalJson } from '../contracts/canonical-json.js';
 import { NibbleflowError } from '../contracts/errors.js';
 import { type EvaluationSpec, evaluationSpecSchema } from '../contracts/evaluation-activities.js';
@@ -20,6 +20,7 @@ import { findFloatPipeline } from './find-float-pipeline.js';
 import { folderFiles } from './folder-files.js';
 import type { LoadedConfig } from './load-config.js';
 import { loadProtocol } from './load-protocol.js';
+import { openStore } from './open-store.js';
 import { chooseCompute, nameForIds } from './prepare-run.js';
 import { readOwnManifest } from './read-own-manifest.js';
 import { pathKind } from './score-request.js';
@@ -67,7 +68,7 @@ export async function prepareEvaluation(
     request.reference === undefined ? null : await checkReference(request.reference, protocol, extractor);
   const prompts = await evaluationPrompts(pipeline, protocol, manifest);
   const out = request.out ?? join(cwd, `${nameForIds(basename(candidate.folder))}-evaluation`);
-  const promptsRef = await (await LocalStore.open(loaded.storeDir)).putJson('file', prompts);
+  const promptsRef = await (await openStore(loaded)).putJson('file', prompts);
   return evaluationSpecSchema.parse({
     candidate: named(candidate),
     against: against && named(against),

@@ -1,13 +1,13 @@
 import { createHash } from 'node:crypto';
 import { availableParallelism } from 'node:os';
 import { basename, join } from 'node:path';
-import { LocalStore } from '../activities/store/local-store.js';
 import { canonicalJson } from '../contracts/canonical-json.js';
 import { NibbleflowError, nearestName } from '../contracts/errors.js';
 import { type Compute, computeSchema, type RunSpec } from '../contracts/stages.js';
 import { checkOutputFolder, checkPipelineFolder } from './check-folders.js';
 import type { LoadedConfig } from './load-config.js';
 import { loadRecipe } from './load-recipe.js';
+import { openStore, type StoreSettings } from './open-store.js';
 import { readPrompts } from './read-prompts.js';
 
 /** What people ask for on the command line. */
@@ -38,14 +38,14 @@ export async function prepareRun(request: RunRequest, loaded: LoadedConfig, cwd:
     recipe,
     out,
     compute,
-    prompts: recipe.prompts.file === null ? null : await storePrompts(loaded.storeDir, recipe.prompts.file),
+    prompts: recipe.prompts.file === null ? null : await storePrompts(loaded, recipe.prompts.file),
   };
 }
 
 /** Prompts are in the store, so that the run does not depend on a file that may change. */
-async function storePrompts(storeDir: string, file: string): Promise<RunSpec['prompts']> {
+async function storePrompts(settings: StoreSettings, file: string): Promise<RunSpec['prompts']> {
   const prompts = await readPrompts(file);
-  return (await LocalStore.open(storeDir)).putJson('file', prompts);
+  return (await openStore(settings)).putJson('file', prompts);
 }
 
 /** Flags, then temporal.config.ts, then all cores of this machine. Throws InvalidInput. */

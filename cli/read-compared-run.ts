@@ -1,6 +1,5 @@
 import { resolve } from 'node:path';
 import { ownManifest } from '../activities/output-folder.js';
-import { LocalStore } from '../activities/store/local-store.js';
 import { canonicalJson } from '../contracts/canonical-json.js';
 import { NibbleflowError } from '../contracts/errors.js';
 import type { EvaluationSummary } from '../contracts/evaluation-activities.js';
@@ -9,6 +8,7 @@ import type { ComparedSide } from '../evaluation/compare/comparison.js';
 import { scoresOf } from '../evaluation/pipeline-score-rows.js';
 import type { PipelineScores } from '../evaluation/pipeline-scores.js';
 import { findRun, type ServerContext } from './command-context.js';
+import { openStore, type StoreSettings } from './open-store.js';
 import { readComparedFolder } from './read-compared-folder.js';
 
 export interface ComparedRun {
@@ -28,7 +28,7 @@ export async function readComparedRun({ client, loaded }: ServerContext, id: str
   const seconds = stages.reduce((sum, stage) => sum + stage.seconds, 0);
   const published = await publishedSide(summary);
   if (published !== null) return { side: { ...published, label: workflowId, seconds }, out: resolve(out) };
-  const scores = 'kind' in summary ? summary.scores : await scoresFromStore(loaded.storeDir, summary);
+  const scores = 'kind' in summary ? summary.scores : await scoresFromStore(loaded, summary);
   if (scores.length === 0) {
     throw new NibbleflowError('InvalidInput', 'the run has no scores yet', {
       where: workflowId,
@@ -54,10 +54,10 @@ async function publishedSide(summary: RunSummary | EvaluationSummary): Promise<C
   return canonicalJson(side.scores) === canonicalJson(summary.scores) ? side : null;
 }
 
-async function scoresFromStore(storeDir: string, { artifacts }: RunSummary) {
+async function scoresFromStore(settings: StoreSettings, { artifacts }: RunSummary) {
   const ref = artifacts['evaluate.scores'];
   if (ref === undefined) return [];
-  const store = await LocalStore.open(storeDir);
+  const store = await openStore(settings);
   const floor = artifacts['evaluate-floor.scores'];
   const load = async (found: typeof ref) => (await store.getJson(found)) as PipelineScores;
   return scoresOf(await load(ref), floor === undefined ? null : await load(floor), null);

@@ -25,6 +25,14 @@ export const configSchema = z.strictObject({
   store: z
     .strictObject({
       dir: z.string().min(1).nullable().default(null).describe('artifacts; null is `store` in the state folder'),
+      url: z
+        .string()
+        .min(1)
+        .nullable()
+        .default(null)
+        .describe(
+          'where several machines share artifacts: s3://bucket/prefix?region=…&endpoint=…&pathStyle=true or file:///folder; `dir` is then a cache of it; NIBBLEFLOW_STORE goes before it; credentials come from AWS_* alone',
+        ),
     })
     .prefault({}),
   offline: z

@@ -14,6 +14,8 @@ export const FAILURE_KINDS = [
   'OutputNotWritable',
   'DeviceUnavailable',
   'ServerUnavailable',
+  'StoreUnavailable',
+  'StoreRefused',
   'Internal',
 ] as const;
 
@@ -35,6 +37,8 @@ const EXIT_CODES: Record<FailureKind, ExitCode> = {
   OutputNotWritable: 3,
   DeviceUnavailable: 3,
   ServerUnavailable: 3,
+  StoreUnavailable: 3,
+  StoreRefused: 3,
   Internal: 1,
 };
 

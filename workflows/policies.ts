@@ -19,6 +19,9 @@ export const FAILURE_POLICIES: FailurePolicies = {
   OutputNotWritable: { attempts: 1, remedy: null },
   DeviceUnavailable: { attempts: 1, remedy: null },
   ServerUnavailable: { attempts: 5, remedy: null },
+  // Not counted, for want of a place to keep the count: the server's attempts bound it, to a quarter of an hour or so.
+  StoreUnavailable: { attempts: 50, remedy: null },
+  StoreRefused: { attempts: 1, remedy: null },
   Internal: { attempts: 2, remedy: null },
 };
 

@@ -1,27 +1,47 @@
 import { createHash } from 'node:crypto';
 import { constants, createReadStream } from 'node:fs';
-import { copyFile, mkdir, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { copyFile, mkdir, readdir, readFile, rename, rm, stat, utimes } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { ArtifactKind, ArtifactRef } from '../../contracts/artifact.js';
 import { NibbleflowError } from '../../contracts/errors.js';
 import { asDiskError, moveInPlace, writeTemporary } from './atomic-write.js';
+import type { Bucket } from './bucket.js';
+import { FolderBucket } from './folder-bucket.js';
+import { REUSE_REFRESH_MS, SharedObjects } from './shared-objects.js';
+import { objectKey } from './store-keys.js';
 
 /** Temporary files of a writer that died are removed when they are this old. */
 const ABANDONED_AFTER_MS = 24 * 3600 * 1000;
 
 /**
  * Content-addressed artifacts in a folder: `objects/<first two>/<sha256>`. Objects are immutable. One whose bytes do not
- * hash to its name is moved to `corrupted/` and counts as missing.
+ * hash to its name is moved to `corrupted/` and counts as missing. With a bucket the folder is a cache: every artifact is in
+ * the bucket before its reference is given out, and is fetched from there where the folder does not have it.
  */
 export class LocalStore {
   /** Digest → size and time of the file when its bytes were last hashed by this process. */
   private readonly verified = new Map<string, string>();
 
-  private constructor(readonly folder: string) {}
+  /** Downloads under way: activities that start together want the same pipeline. */
+  private readonly fetching = new Map<string, Promise<boolean>>();
+  private readonly shared: SharedObjects | null;
+  /** Results, checkpoints and failure counts by key: in the bucket where there is one, so that every host sees them. */
+  readonly records: Bucket;
 
-  /** Opens or creates the store. Throws OutputNotWritable or DiskFull. */
-  static async open(folder: string): Promise<LocalStore> {
-    const store = new LocalStore(folder);
+  private constructor(
+    readonly folder: string,
+    readonly bucket: Bucket | null,
+  ) {
+    this.shared = bucket && new SharedObjects(bucket, this.temporaryFolder);
+    this.records = bucket ?? new FolderBucket(folder);
+  }
+
+  /**
+   * Opens or creates the store; a bucket is not asked yet. Throws OutputNotWritable or DiskFull. The methods that follow also
+   * throw StoreUnavailable and StoreRefused when there is a bucket.
+   */
+  static async open(folder: string, bucket: Bucket | null = null): Promise<LocalStore> {
+    const store = new LocalStore(folder, bucket);
     try {
       await mkdir(join(folder, 'objects'), { recursive: true });
       await mkdir(store.temporaryFolder, { recursive: true });
@@ -71,14 +91,9 @@ export class LocalStore {
 
   /** The bytes, verified against the digest. Throws MissingArtifact. */
   async get(ref: ArtifactRef): Promise<Uint8Array> {
-    const path = this.objectPath(ref.digest);
-    const bytes = await readFile(path).catch(() => undefined);
+    const bytes = (await this.read(ref)) ?? ((await this.fetch(ref)) ? await this.read(ref) : undefined);
     if (bytes === undefined) throw missing(ref);
-    if (createHash('sha256').update(bytes).digest('hex') !== ref.digest) {
-      await this.moveAside(ref.digest);
-      throw missing(ref);
-    }
-    return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    return bytes;
   }
 
   /** The JSON value of an artifact; the caller parses it with its schema. */
@@ -88,7 +103,7 @@ export class LocalStore {
 
   /** The verified file of an artifact, to be read only. Throws MissingArtifact. */
   async path(ref: ArtifactRef): Promise<string> {
-    if (!(await this.has(ref))) throw missing(ref);
+    if (!(await this.isHere(ref.digest)) && !(await this.fetch(ref))) throw missing(ref);
     return this.objectPath(ref.digest);
   }
 
@@ -106,19 +121,17 @@ export class LocalStore {
     await moveInPlace(temporary, path);
   }
 
-  /** True when the object is there and its bytes have its digest; hashed again when the file changed since. */
-  async has(ref: Pick<ArtifactRef, 'digest'>): Promise<boolean> {
-    const path = this.objectPath(ref.digest);
-    const found = await stat(path, { bigint: true }).catch(() => undefined);
-    if (found === undefined) return false;
-    const state = `${found.size}:${found.mtimeNs}:${found.ino}`;
-    if (this.verified.get(ref.digest) === state) return true;
-    if ((await digestOfFile(path)) !== ref.digest) {
-      await this.moveAside(ref.digest);
-      return false;
-    }
-    this.verified.set(ref.digest, state);
-    return true;
+  /**
+   * True when the artifact can be had: its bytes are here and have its digest (hashed again when the file changed since), or
+   * the bucket has it. One that is here alone is put into the bucket. Using an artifact again keeps it from being collected.
+   */
+  async has(ref: Pick<ArtifactRef, 'digest'> & { readonly sizeBytes?: number }): Promise<boolean> {
+    const isHere = await this.isHere(ref.digest);
+    if (isHere) await this.refresh(ref.digest);
+    if (this.shared === null) return isHere;
+    if (await this.shared.has(ref)) return true;
+    if (isHere) await this.shared.upload(ref.digest, this.objectPath(ref.digest));
+    return isHere;
   }
 
   /** Frees what no run needs: damaged objects and abandoned temporary files. */
@@ -132,11 +145,67 @@ export class LocalStore {
   }
 
   private objectPath(digest: string): string {
-    return join(this.folder, 'objects', digest.slice(0, 2), digest);
+    return join(this.folder, ...objectKey(digest).split('/'));
   }
 
   private async adopt(temporary: string, ref: ArtifactRef): Promise<void> {
     await moveInPlace(temporary, this.objectPath(ref.digest));
+    if (this.shared !== null && !(await this.shared.has(ref))) {
+      await this.shared.upload(ref.digest, this.objectPath(ref.digest));
+    }
+  }
+
+  private async read({ digest }: ArtifactRef): Promise<Uint8Array | undefined> {
+    const bytes = await readFile(this.objectPath(digest)).catch(() => undefined);
+    if (bytes === undefined) return undefined;
+    if (createHash('sha256').update(bytes).digest('hex') === digest) {
+      return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    }
+    await this.moveAside(digest);
+    return undefined;
+  }
+
+  /** Brings an artifact from the bucket into the folder; false when it is not there either. */
+  private fetch(ref: ArtifactRef): Promise<boolean> {
+    if (this.shared === null) return Promise.resolve(false);
+    const running = this.fetching.get(ref.digest);
+    if (running !== undefined) return running;
+    const started = this.fetchFrom(this.shared, ref).finally(() => this.fetching.delete(ref.digest));
+    this.fetching.set(ref.digest, started);
+    return started;
+  }
+
+  private async fetchFrom(shared: SharedObjects, ref: ArtifactRef): Promise<boolean> {
+    const temporary = await shared.fetch(ref.digest);
+    if (temporary === null) return false;
+    const path = this.objectPath(ref.digest);
+    await moveInPlace(temporary, path);
+    const state = await stateOf(path);
+    if (state !== undefined) this.verified.set(ref.digest, state);
+    return true;
+  }
+
+  private async isHere(digest: string): Promise<boolean> {
+    const path = this.objectPath(digest);
+    const state = await stateOf(path);
+    if (state === undefined) return false;
+    if (this.verified.get(digest) === state) return true;
+    if ((await digestOfFile(path)) !== digest) {
+      await this.moveAside(digest);
+      return false;
+    }
+    this.verified.set(digest, state);
+    return true;
+  }
+
+  /** A file's time is when it was last used: what was used lately is not collected. */
+  private async refresh(digest: string): Promise<void> {
+    const path = this.objectPath(digest);
+    const found = await stat(path).catch(() => undefined);
+    if (found === undefined || Date.now() - found.mtimeMs < REUSE_REFRESH_MS) return;
+    await utimes(path, new Date(), new Date()).catch(() => undefined);
+    const state = await stateOf(path);
+    if (state !== undefined) this.verified.set(digest, state);
   }
 
   private async moveAside(digest: string): Promise<void> {
@@ -153,6 +222,12 @@ export class LocalStore {
       if (found !== undefined && Date.now() - found.mtimeMs > ABANDONED_AFTER_MS) await rm(path, { force: true });
     }
   }
+}
+
+/** Changes whenever a file's bytes do. */
+async function stateOf(path: string): Promise<string | undefined> {
+  const found = await stat(path, { bigint: true }).catch(() => undefined);
+  return found && `${found.size}:${found.mtimeNs}:${found.ino}`;
 }
 
 /** sha256 of a file's bytes, hex. */

@@ -1,13 +1,12 @@
 import { createHash } from 'node:crypto';
-import { readFile, rm } from 'node:fs/promises';
-import { join } from 'node:path';
 import type { z } from 'zod';
 import { type ArtifactKind, type ArtifactRef, artifactRefSchema } from '../../contracts/artifact.js';
 import { canonicalJson } from '../../contracts/canonical-json.js';
 import { featureSetManifestSchema } from '../../contracts/feature-set-manifest.js';
 import { pipelineManifestSchema } from '../../contracts/stages.js';
-import { atomicWrite } from './atomic-write.js';
+import { collect } from './bucket.js';
 import type { LocalStore } from './local-store.js';
+import { resultKey } from './store-keys.js';
 
 /** Artifacts that name others: all of them must be there. */
 const MANIFESTS: Partial<Record<ArtifactKind, z.ZodType>> = {
@@ -31,18 +30,17 @@ export function stageKey(identity: StageIdentity): string {
     .digest('hex');
 }
 
-/** Results of finished stages by key, in `results/` of the store's folder. */
+/** Results of finished stages by key, in `results/` of the store. */
 export class StageCache {
   constructor(private readonly store: LocalStore) {}
 
   /** The stored result; undefined unless every artifact that it names, directly or in a manifest, is in the store. */
   async load(key: string): Promise<unknown> {
-    const path = this.path(key);
-    const text = await readFile(path, 'utf8').catch(() => undefined);
-    if (text === undefined) return undefined;
-    const result = parsed(text);
+    const chunks = await this.store.records.read(resultKey(key));
+    if (chunks === null) return undefined;
+    const result = parsed(new TextDecoder().decode(await collect(chunks)));
     if (result === undefined) {
-      await rm(path, { force: true });
+      await this.store.records.delete(resultKey(key));
       return undefined;
     }
     for (const ref of refsIn(result)) if (!(await this.complete(ref))) return undefined;
@@ -51,11 +49,7 @@ export class StageCache {
 
   /** Keeps a result (atomic). */
   async save(key: string, result: unknown): Promise<void> {
-    await atomicWrite(this.path(key), [new TextEncoder().encode(`${JSON.stringify(result)}\n`)]);
-  }
-
-  private path(key: string): string {
-    return join(this.store.folder, 'results', key.slice(0, 2), `${key}.json`);
+    await this.store.records.put(resultKey(key), [new TextEncoder().encode(`${JSON.stringify(result)}\n`)]);
   }
 
   private async complete(ref: ArtifactRef): Promise<boolean> {

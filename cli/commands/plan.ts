@@ -32,7 +32,7 @@ async function showPlan(folder: string, options: RunOptions): Promise<ExitCode> 
     import('../estimate-run.js'),
     import('../plan-text.js'),
   ]);
-  const plan = await planRun(spec, loaded.storeDir);
+  const plan = await planRun(spec, loaded);
   const { enabled, phases } = spec.recipe.finetuning;
   const estimate = estimateRun(
     spec.recipe,

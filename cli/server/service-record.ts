@@ -96,13 +96,15 @@ export function recordName(configured: { address: string; namespace: string } | 
   return createHash('sha256').update(`${configured.address}/${configured.namespace}`).digest('hex').slice(0, 8);
 }
 
+type WorkerSettings = Pick<LoadedConfig, 'config' | 'storeDir' | 'storeUrl'>;
+
 /**
  * Changes whenever the compiled code or the worker's settings (task queues, store) change, so that a worker of an older
  * build, or one that serves other queues, is replaced.
  */
-export function buildId({ config, storeDir }: Pick<LoadedConfig, 'config' | 'storeDir'>): string {
+export function buildId({ config, storeDir, storeUrl }: WorkerSettings): string {
   const hash = createHash('sha256').update(packageVersion());
-  hash.update(canonicalJson([config.taskQueues, config.offline, storeDir]));
+  hash.update(canonicalJson([config.taskQueues, config.offline, storeDir, storeUrl]));
   for (const file of compiledFiles(join(packageRoot(), 'dist'))) hash.update(`${file}:${statSync(file).mtimeMs}`);
   return hash.digest('hex').slice(0, 16);
 }

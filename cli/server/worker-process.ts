@@ -5,9 +5,9 @@ import { ACTIVITY_FACTORIES } from '../../activities/activity-factories.js';
 import { createActivities } from '../../activities/create-activities.js';
 import { EnginePool } from '../../activities/engine-pool.js';
 import { machineFacts } from '../../activities/machine-facts.js';
-import { LocalStore } from '../../activities/store/local-store.js';
 import { FAILURE_POLICIES } from '../../workflows/policies.js';
 import { loadConfig } from '../load-config.js';
+import { openStore } from '../open-store.js';
 import { compiledFile } from '../package-root.js';
 import { connectionSettings } from './connection.js';
 import { workflowBundleFile } from './workflow-bundle-file.js';
@@ -28,9 +28,10 @@ async function main(address: string, namespace: string): Promise<void> {
       log[level === 'ERROR' ? 'error' : level === 'WARN' ? 'warn' : 'info']({ ...meta, taskToken: undefined }, message),
     ),
   });
-  const { config, storeDir } = await loadConfig(process.cwd());
+  const loaded = await loadConfig(process.cwd());
+  const { config } = loaded;
   const engines = new EnginePool();
-  const store = await LocalStore.open(storeDir);
+  const store = await openStore(loaded);
   const deps = { store, engines, policies: FAILURE_POLICIES, facts: machineFacts() };
   const activities = createActivities(deps, ACTIVITY_FACTORIES);
   const { options } = await connectionSettings();

@@ -1,0 +1,42 @@
+import { NibbleflowError } from '../../contracts/errors.js';
+
+/**
+ * Names of what a store keeps. Keys come from digests that were computed here and from references that travelled through a
+ * server: none may lead out of the store.
+ */
+
+const DIGEST = /^[0-9a-f]{64}$/;
+/** Digests, `<digest>.<name>-<size>.<index>`, `<digest>.json`: one segment each, never `.` or `..`. */
+const SEGMENT = /^[A-Za-z0-9_-][A-Za-z0-9._-]{0,254}$/;
+
+/** `objects/<first two>/<sha256>`. Throws MissingArtifact for anything that is not a digest. */
+export function objectKey(digest: string): string {
+  if (!DIGEST.test(digest)) {
+    throw new NibbleflowError('MissingArtifact', 'this is no digest of an artifact', { where: digest.slice(0, 80) });
+  }
+  return `objects/${digest.slice(0, 2)}/${digest}`;
+}
+
+/** When an object was last reused: an empty object beside it, since objects are never written twice. */
+export function usedKey(digest: string): string {
+  return objectKey(digest).replace(/^objects/, 'used');
+}
+
+export function resultKey(key: string): string {
+  return `results/${key.slice(0, 2)}/${key}.json`;
+}
+
+export function checkpointKey(key: string): string {
+  return `checkpoints/${key}`;
+}
+
+export function failureKey(key: string): string {
+  return `failures/${key}.json`;
+}
+
+/** The segments of a key. Throws Internal for a key that could leave the store. */
+export function keySegments(key: string): string[] {
+  const segments = key.split('/');
+  if (segments.every((segment) => SEGMENT.test(segment))) return segments;
+  throw new NibbleflowError('Internal', 'a key of the store may not leave it', { where: key.slice(0, 200) });
+}
