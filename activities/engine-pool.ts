@@ -2,6 +2,7 @@ import { NibbleflowError } from '../contracts/errors.js';
 import type { Compute } from '../contracts/stages.js';
 import { EngineExecutor } from './engine/engine-executor.js';
 import { runSelfTest } from './engine/self-test.js';
+import { type RunLog, SILENT_LOG } from './run-log.js';
 
 /** A warm engine is closed when nobody used it for this long: its memory is worth more than the second it saves. */
 const IDLE_MS = 60_000;
@@ -29,9 +30,14 @@ export class EnginePool {
   constructor(private readonly idleMs: number = IDLE_MS) {}
 
   /** Runs `work` with an engine. Aborting `signal` kills the child. Throws what `work` throws. */
-  async use<T>(compute: Compute, signal: AbortSignal, work: (executor: EngineExecutor) => Promise<T>): Promise<T> {
+  async use<T>(
+    compute: Compute,
+    signal: AbortSignal,
+    work: (executor: EngineExecutor) => Promise<T>,
+    log: RunLog = SILENT_LOG,
+  ): Promise<T> {
     signal.throwIfAborted();
-    const engine = await this.take(compute);
+    const engine = await this.take(compute, log);
     const kill = (): void => engine.life.abort(signal.reason);
     signal.addEventListener('abort', kill, { once: true });
     if (signal.aborted) kill();
@@ -42,6 +48,9 @@ export class EnginePool {
       return result;
     } catch (error) {
       await this.discard(engine);
+      log.warn('engine-ended', `the engine of a stage that did not end well was killed`, {
+        engine: engine.executor.pid,
+      });
       throw error;
     } finally {
       signal.removeEventListener('abort', kill);
@@ -54,7 +63,7 @@ export class EnginePool {
     await Promise.all([...this.all].map((engine) => this.discard(engine)));
   }
 
-  private async take(compute: Compute): Promise<PooledEngine> {
+  private async take(compute: Compute, log: RunLog): Promise<PooledEngine> {
     if (this.closed) throw new NibbleflowError('EngineCrashed', 'the worker is shutting down');
     const key = `${compute.device}:${compute.threads}`;
     const index = this.idle.findIndex((engine) => engine.key === key);
@@ -63,6 +72,7 @@ export class EnginePool {
       clearTimeout(warm.timer);
       if (await isAlive(warm.executor)) return warm;
       await this.discard(warm);
+      log.warn('engine-ended', 'an idle engine was found dead', { engine: warm.executor.pid });
     }
     await Promise.all(this.idle.splice(0).map((engine) => this.discard(engine)));
     const life = new AbortController();
@@ -75,12 +85,15 @@ export class EnginePool {
     });
     const engine: PooledEngine = { key, executor, life, timer: undefined };
     this.all.add(engine);
+    const facts = { engine: executor.pid, ...compute };
+    log.info('engine-started', `an engine on ${compute.device} with ${compute.threads} threads`, facts);
     if (!this.tested.has(key)) {
       await runSelfTest(executor).catch(async (error: unknown) => {
         await this.discard(engine);
         throw error;
       });
       this.tested.add(key);
+      log.info('engine-tested', 'the engine passed the self-test', facts);
     }
     return engine;
   }

@@ -1,15 +1,18 @@
-import { ApplicationFailure, CancelledFailure, Context } from '@temporalio/activity';
+import { ApplicationFailure, CancelledFailure } from '@temporalio/activity';
 import { z } from 'zod';
 import { type FailureKind, NibbleflowError } from '../contracts/errors.js';
 import type { FailurePolicies } from '../contracts/failure-policy.js';
+import { decisionText, RECOMPUTE_FIELD } from '../contracts/stage-decision.js';
 import type { Compute, Stage, StageOutcome } from '../contracts/stages.js';
 import type { EngineExecutor } from './engine/engine-executor.js';
 import type { EnginePool } from './engine-pool.js';
+import { type RunLog, type RunLogs, SILENT_LOG } from './run-log.js';
 import { StageFailures } from './stage-failures.js';
+import { type StageHost, temporalHost } from './stage-host.js';
 import { type ProgressUpdate, StageProgress } from './stage-progress.js';
 import { Checkpoints } from './store/checkpoints.js';
 import type { LocalStore } from './store/local-store.js';
-import { StageCache, stageKey } from './store/stage-cache.js';
+import { StoredResult } from './stored-results.js';
 
 /** Results and failure details above this never leave an activity: the server would refuse 2 MiB for good. */
 export const MAX_PAYLOAD_BYTES = 64 * 1024;
@@ -27,14 +30,8 @@ export interface ActivityDeps {
   readonly facts: Readonly<Record<string, string>>;
   /** Where the frame runs; default: the current Temporal activity. */
   readonly host?: () => StageHost;
-}
-
-/** What the frame needs from whoever runs it. */
-export interface StageHost {
-  /** Names one stage of one run, over all its attempts. */
-  readonly run: string;
-  readonly signal: AbortSignal;
-  heartbeat(details: unknown): void;
+  /** Default: nothing is logged. */
+  readonly logs?: RunLogs;
 }
 
 export interface StageOptions<Schema extends z.ZodType, Result extends StageOutcome> {
@@ -61,6 +58,7 @@ export interface StageContext {
   readonly key: string;
   /** Divide the micro-batch by this (1, 2, 4 …: one halving for each OutOfMemory of this stage so far). */
   readonly microBatchDivisor: number;
+  readonly log: RunLog;
   progress(update: ProgressUpdate): void;
   /** Lets heartbeats, cancellation and other activities run; call it at least every second of synchronous work. */
   breathe(): Promise<void>;
@@ -84,39 +82,59 @@ export async function runStage<Schema extends z.ZodType, Result extends StageOut
   body: (input: z.output<Schema>, context: StageContext) => Promise<Omit<Result, 'reused' | 'seconds'>>,
 ): Promise<Result> {
   const host = deps.host?.() ?? temporalHost();
-  const input = parseInput(options, rawInput);
-  const key = stageKey({
-    stage: options.stage,
-    version: options.version,
+  const { input, recompute } = parseInput(options, rawInput);
+  const { stage, version } = options;
+  const identity = {
+    ...{ stage, version },
     key: { input: (await options.key?.(input, deps.store)) ?? input, facts: deps.facts },
-  });
-  const failures = new StageFailures(deps.store);
+  };
+  const stored = new StoredResult<Result>(deps.store, identity, { run: host.run, recompute });
+  const { key } = stored;
+  const failures = new StageFailures(deps.store.folder);
+  const log = logOf(deps, options.stage, host);
   try {
-    const cache = new StageCache(deps.store);
-    const cached = (await cache.load(key)) as Result | undefined;
-    if (cached !== undefined && (await (options.stillValid?.(input, cached) ?? true))) {
-      return { ...cached, reused: true, seconds: 0, workSeconds: cached.seconds };
+    const found = await stored.find(async (result) => (await options.stillValid?.(input, result)) ?? true);
+    if (found !== undefined) {
+      log.info('stage-reused', found.summary, { key, workSeconds: found.workSeconds });
+      return found;
     }
-    const startedAt = performance.now();
-    const outcome = await runBody(deps, options, host, key, (context) => body(input, context));
-    const seconds = (performance.now() - startedAt) / 1000;
+    const why = await stored.why();
+    const startedAt = Date.now();
+    const began = performance.now();
+    log.info('stage-started', `${stage}: ${decisionText(why)}`, { key, startedAt });
+    const outcome = await runBody(deps, options, { host, key, log }, (context) => body(input, context));
+    const seconds = (performance.now() - began) / 1000;
+    const endedAt = startedAt + Math.round(1000 * seconds);
     const result = { ...outcome, reused: false, seconds, workSeconds: seconds } as unknown as Result;
-    guardPayload(options.stage, result);
-    await cache.save(key, result);
+    guardPayload(stage, result);
+    const kept = await stored.save(result, why);
     await new Checkpoints(deps.store).remove(key);
     await failures.clear(key);
-    return result;
+    log.info('stage-finished', result.summary, { seconds, startedAt, endedAt });
+    return kept;
   } catch (error) {
-    throw await asFailure(deps, host, failures, key, error);
+    throw await asFailure(deps, { host, key, log }, failures, error);
   }
+}
+
+function logOf(deps: ActivityDeps, stage: Stage, { owner }: StageHost): RunLog {
+  return owner === undefined ? SILENT_LOG : (deps.logs?.open({ ...owner, stage }) ?? SILENT_LOG);
+}
+
+/** One attempt: who runs it, the name of its result, its log. */
+interface Attempt {
+  readonly host: StageHost;
+  readonly key: string;
+  readonly log: RunLog;
 }
 
 function parseInput<Schema extends z.ZodType>(
   options: { readonly stage: Stage; readonly input: Schema },
   rawInput: unknown,
-): z.output<Schema> {
-  const parsed = options.input.safeParse(rawInput);
-  if (parsed.success) return parsed.data;
+): { input: z.output<Schema>; recompute: string | null } {
+  const { [RECOMPUTE_FIELD]: recompute = null, ...given } = Object(rawInput) as Record<string, unknown>;
+  const parsed = options.input.safeParse(given);
+  if (parsed.success) return { input: parsed.data, recompute: recompute === null ? null : String(recompute) };
   const what = `the input of stage ${options.stage} is not valid:\n${z.prettifyError(parsed.error)}`;
   throw ApplicationFailure.nonRetryable(what, 'InvalidInput' satisfies FailureKind);
 }
@@ -124,10 +142,10 @@ function parseInput<Schema extends z.ZodType>(
 async function runBody<Outcome>(
   deps: ActivityDeps,
   options: { readonly stage: Stage; readonly progressTimeoutMs?: number },
-  host: StageHost,
-  key: string,
+  attempt: Attempt,
   body: (context: StageContext) => Promise<Outcome>,
 ): Promise<Outcome> {
+  const { host } = attempt;
   const progress = new StageProgress(options.stage, performance.now());
   const stall = new AbortController();
   const signal = AbortSignal.any([host.signal, stall.signal]);
@@ -141,7 +159,7 @@ async function runBody<Outcome>(
     Math.min(KEEP_ALIVE_MS, timeoutMs / 2),
   );
   try {
-    const context = await stageContext(deps, host, key, progress, signal);
+    const context = await stageContext(deps, attempt, progress, signal);
     return await abortable(body(context), signal);
   } finally {
     clearInterval(keepAlive);
@@ -150,18 +168,21 @@ async function runBody<Outcome>(
 
 async function stageContext(
   deps: ActivityDeps,
-  host: StageHost,
-  key: string,
+  { host, key, log }: Attempt,
   progress: StageProgress,
   signal: AbortSignal,
 ): Promise<StageContext> {
   const checkpoints = new Checkpoints(deps.store);
-  const { OutOfMemory = 0 } = await new StageFailures(deps.store).counts(key, host.run);
+  const { OutOfMemory = 0 } = await new StageFailures(deps.store.folder).counts(key, host.run);
+  const microBatchDivisor = 2 ** OutOfMemory;
+  if (microBatchDivisor > 1)
+    log.warn('micro-batch-halved', `micro-batches of 1/${microBatchDivisor}`, { microBatchDivisor });
   return {
     store: deps.store,
     signal,
     key,
-    microBatchDivisor: 2 ** OutOfMemory,
+    log,
+    microBatchDivisor,
     progress: (update) => {
       progress.update(update, performance.now());
       host.heartbeat(progress.snapshot());
@@ -171,13 +192,21 @@ async function stageContext(
       signal.throwIfAborted();
     },
     checkpoint: {
-      load: () => checkpoints.load(key, key),
+      load: async () => {
+        const bytes = await checkpoints.load(key, key);
+        if (bytes !== undefined)
+          log.info('checkpoint-resumed', 'goes on from a checkpoint', { bytes: bytes.byteLength });
+        return bytes;
+      },
       save: async (bytes) => {
-        progress.checkpointed(await checkpoints.save(key, key, bytes), performance.now());
+        const ref = await checkpoints.save(key, key, bytes);
+        progress.checkpointed(ref, performance.now());
+        const { done, total, unit } = progress.snapshot();
+        log.info('checkpoint-written', `${done} of ${total} ${unit}`, { done, total, unit, ...ref });
         host.heartbeat(progress.snapshot());
       },
     },
-    withEngine: (compute, work) => deps.engines.use(compute, signal, work),
+    withEngine: (compute, work) => deps.engines.use(compute, signal, work, log),
   };
 }
 
@@ -212,36 +241,40 @@ function guardPayload(stage: Stage, result: unknown): void {
 
 async function asFailure(
   deps: ActivityDeps,
-  host: StageHost,
+  { host, key, log }: Attempt,
   failures: StageFailures,
-  key: string,
   error: unknown,
 ): Promise<unknown> {
-  if (error instanceof CancelledFailure || error instanceof ApplicationFailure) return error;
-  if (host.signal.aborted && host.signal.reason !== undefined) return host.signal.reason;
+  const stop = stopOf(host, error);
+  if (stop !== undefined) {
+    log.info('stage-stopped', stop instanceof Error ? stop.message : String(stop));
+    return stop;
+  }
+  if (error instanceof ApplicationFailure) {
+    log.error('stage-failed', error.message, { kind: error.type, retried: error.nonRetryable !== true });
+    return error;
+  }
   const kind: FailureKind = error instanceof NibbleflowError ? error.kind : 'Internal';
   if (deps.policies[kind].remedy === 'collect-garbage') await deps.store.collectGarbage();
   const count = await failures.add(key, host.run, kind);
-  return ApplicationFailure.create({
-    message: error instanceof Error ? error.message : String(error),
-    type: kind,
-    nonRetryable: count >= deps.policies[kind].attempts,
-    cause: error instanceof Error ? error : undefined,
-  });
+  const { attempts, remedy } = deps.policies[kind];
+  const message = error instanceof Error ? error.message : String(error);
+  const nonRetryable = count >= attempts;
+  const facts = { kind, failures: count, attempts, remedy, retried: !nonRetryable };
+  log[nonRetryable ? 'error' : 'warn']('stage-failed', message, facts);
+  const cause = error instanceof Error ? error : undefined;
+  return ApplicationFailure.create({ message, type: kind, nonRetryable, cause });
+}
+
+/** Why the stage was stopped from outside; undefined when it failed by itself. */
+function stopOf({ signal }: StageHost, error: unknown): unknown {
+  if (error instanceof CancelledFailure) return error;
+  if (error instanceof ApplicationFailure || !signal.aborted) return undefined;
+  return signal.reason;
 }
 
 function stalled(stage: Stage, timeoutMs: number): NibbleflowError {
   return new NibbleflowError('Stalled', `stage ${stage} made no progress for ${Math.round(timeoutMs / 1000)} s`, {
     fix: 'It is tried once more on a fresh engine. If it stalls again, see the worker log in the state folder.',
   });
-}
-
-function temporalHost(): StageHost {
-  const context = Context.current();
-  const { workflowExecution, activityId } = context.info;
-  return {
-    run: `${workflowExecution?.runId ?? ''}/${activityId}`,
-    signal: context.cancellationSignal,
-    heartbeat: (details) => context.heartbeat(details),
-  };
 }

@@ -6,7 +6,7 @@ import { ACTIVITY_FACTORIES } from '../../activities/activity-factories.js';
 import { createActivities } from '../../activities/create-activities.js';
 import { EnginePool } from '../../activities/engine-pool.js';
 import { oneAtATime } from '../../activities/one-at-a-time.js';
-import type { StageHost } from '../../activities/stage-frame.js';
+import type { StageHost } from '../../activities/stage-host.js';
 import { digestFolder } from '../../activities/store/folder-digest.js';
 import { LocalStore } from '../../activities/store/local-store.js';
 import type { Activities } from '../../contracts/activities.js';
