@@ -4,6 +4,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { loadConfig } from '../cli/load-config.js';
 import { isRunning } from '../cli/server/processes.js';
 import { RunFolder } from '../cli/server/service-record.js';
+import { pssBytes } from './memory/pss.js';
 
 /**
  * Peak memory of a command and everything it starts, detached server, worker and engines included. Linux:
@@ -46,15 +47,6 @@ function withChildren(members: ReadonlySet<number>): Set<number> {
     for (const row of table) if (row.parent === pid) found.add(row.pid);
   }
   return found;
-}
-
-function pssBytes(pid: number): number {
-  try {
-    const line = /^Pss:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8'));
-    return Number(line?.[1] ?? 0) * 1024;
-  } catch {
-    return 0;
-  }
 }
 
 /** `child.js` of `node --flag /path/child.js`, otherwise the program's name. */
