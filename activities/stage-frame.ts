@@ -90,7 +90,7 @@ export async function runStage<Schema extends z.ZodType, Result extends StageOut
   };
   const stored = new StoredResult<Result>(deps.store, identity, { run: host.run, recompute });
   const { key } = stored;
-  const failures = new StageFailures(deps.store.folder);
+  const failures = new StageFailures(deps.store);
   const log = logOf(deps, options.stage, host);
   try {
     const found = await stored.find(async (result) => (await options.stillValid?.(input, result)) ?? true);
@@ -173,7 +173,7 @@ async function stageContext(
   signal: AbortSignal,
 ): Promise<StageContext> {
   const checkpoints = new Checkpoints(deps.store);
-  const { OutOfMemory = 0 } = await new StageFailures(deps.store.folder).counts(key, host.run);
+  const { OutOfMemory = 0 } = await new StageFailures(deps.store).counts(key, host.run);
   const microBatchDivisor = 2 ** OutOfMemory;
   if (microBatchDivisor > 1)
     log.warn('micro-batch-halved', `micro-batches of 1/${microBatchDivisor}`, { microBatchDivisor });

@@ -6,9 +6,9 @@ import { createActivities } from '../../activities/create-activities.js';
 import { EnginePool } from '../../activities/engine-pool.js';
 import { machineFacts } from '../../activities/machine-facts.js';
 import { RunLogs, runLogFolder } from '../../activities/run-log.js';
-import { LocalStore } from '../../activities/store/local-store.js';
 import { FAILURE_POLICIES } from '../../workflows/policies.js';
 import { loadConfig } from '../load-config.js';
+import { openStore } from '../open-store.js';
 import { compiledFile } from '../package-root.js';
 import { connectionSettings } from './connection.js';
 import { workflowBundleFile } from './workflow-bundle-file.js';
@@ -29,11 +29,12 @@ async function main(address: string, namespace: string): Promise<void> {
       log[level === 'ERROR' ? 'error' : level === 'WARN' ? 'warn' : 'info']({ ...meta, taskToken: undefined }, message),
     ),
   });
-  const { config, stateDir, storeDir } = await loadConfig(process.cwd());
-  const logs = new RunLogs(runLogFolder(stateDir));
+  const loaded = await loadConfig(process.cwd());
+  const { config } = loaded;
+  const logs = new RunLogs(runLogFolder(loaded.stateDir));
   logs.removeOld(Date.now());
   const engines = new EnginePool();
-  const store = await LocalStore.open(storeDir);
+  const store = await openStore(loaded);
   const deps = { store, engines, policies: FAILURE_POLICIES, facts: machineFacts(), logs };
   const activities = createActivities(deps, ACTIVITY_FACTORIES);
   const { options } = await connectionSettings();
