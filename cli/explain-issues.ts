@@ -36,6 +36,7 @@ export function schemaAt(schema: z.ZodType, path: readonly PropertyKey[]): z.Zod
   for (const key of path) {
     if (current instanceof z.ZodObject) current = (current.shape as Record<string, z.ZodType>)[String(key)];
     else if (current instanceof z.ZodArray) current = current.element as z.ZodType;
+    else if (current instanceof z.ZodRecord) current = current.valueType as z.ZodType;
     else return undefined;
     if (current === undefined) return undefined;
     current = unwrapped(current);

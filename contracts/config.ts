@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { nightsSchema } from './nights.js';
 
 /**
  * What the environment cannot say: the schema of temporal.config.ts. Connection settings (address, namespace, TLS, keys)
@@ -66,6 +67,7 @@ export const configSchema = z.strictObject({
       threads: z.number().int().min(1).max(256).nullable().default(null).describe('null: all cores'),
     })
     .prefault({}),
+  nights: nightsSchema.describe('nightly evaluations by name; `nibbleflow schedule apply` makes them so'),
 });
 
 /** temporal.config.ts with every default filled in. */

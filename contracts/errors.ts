@@ -16,13 +16,14 @@ export const FAILURE_KINDS = [
   'ServerUnavailable',
   'StoreUnavailable',
   'StoreRefused',
+  'QUALITY_REGRESSION',
   'Internal',
 ] as const;
 
 export type FailureKind = (typeof FAILURE_KINDS)[number];
 
-/** 0 ok · 1 internal · 2 usage or input · 3 environment · 4 run failed · 130 interrupted. */
-export type ExitCode = 0 | 1 | 2 | 3 | 4 | 130;
+/** 0 ok · 1 internal · 2 usage or input · 3 environment · 4 run failed · 5 quality regression · 130 interrupted. */
+export type ExitCode = 0 | 1 | 2 | 3 | 4 | 5 | 130;
 
 const EXIT_CODES: Record<FailureKind, ExitCode> = {
   InvalidRecipe: 2,
@@ -39,6 +40,7 @@ const EXIT_CODES: Record<FailureKind, ExitCode> = {
   ServerUnavailable: 3,
   StoreUnavailable: 3,
   StoreRefused: 3,
+  QUALITY_REGRESSION: 5,
   Internal: 1,
 };
 

@@ -22,6 +22,8 @@ export const FAILURE_POLICIES: FailurePolicies = {
   // Not counted, for want of a place to keep the count: the server's attempts bound it, to a quarter of an hour or so.
   StoreUnavailable: { attempts: 50, remedy: null },
   StoreRefused: { attempts: 1, remedy: null },
+  // Thrown by a night on purpose.
+  QUALITY_REGRESSION: { attempts: 1, remedy: null },
   Internal: { attempts: 2, remedy: null },
 };
 
