@@ -73,6 +73,7 @@ export const SEARCH_ATTRIBUTES = {
   NibbleModel: 'Keyword',
   NibbleRecipe: 'Keyword',
   NibbleStage: 'Keyword',
+  NibbleVerdict: 'Keyword',
   NibbleWeightBits: 'Int',
   NibbleActivationBits: 'Int',
 } as const;
