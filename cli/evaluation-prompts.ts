@@ -2,8 +2,8 @@ import { promptPool } from '../activities/prompt-pool.js';
 import { NibbleflowError } from '../contracts/errors.js';
 import type { Protocol } from '../contracts/protocol.js';
 import type { Pipeline } from '../models/pipelines/pipeline.js';
-import { drawPromptSets, normalizedPrompt, shuffledPrompts } from '../models/pipelines/prompt-sets.js';
-import type { OwnManifest } from './read-own-manifest.js';
+import { normalizedPrompt, shuffledPrompts } from '../models/pipelines/prompt-sets.js';
+import type { Calibrated } from './calibrated-on.js';
 import { readPrompts } from './read-prompts.js';
 
 /**
@@ -16,13 +16,12 @@ import { readPrompts } from './read-prompts.js';
 export async function evaluationPrompts(
   pipeline: Pipeline,
   { prompts: file, samples, seed }: Protocol,
-  manifest: OwnManifest | null,
+  calibrated: Calibrated,
 ): Promise<string[]> {
   if (pipeline.textEncoder === null) return new Array<string>(samples).fill('');
   const texts = file === null ? promptPool(pipeline.files) : await readPrompts(file);
-  const calibrated = calibratedOn(pipeline, manifest);
   const pool = shuffledPrompts(texts, seed)
-    .filter((text) => !calibrated.has(normalizedPrompt(text)))
+    .filter((text) => !calibrated.texts.has(normalizedPrompt(text)))
     .reverse();
   if (pool.length === 0) {
     throw new NibbleflowError('InvalidInput', 'the pipeline was calibrated on all of the prompts', {
@@ -31,18 +30,4 @@ export async function evaluationPrompts(
     });
   }
   return Array.from({ length: samples }, (_, index) => pool[index % pool.length] ?? '');
-}
-
-/** Normalized texts a quantized folder was calibrated on, as far as its manifest tells. */
-function calibratedOn(pipeline: Pipeline, manifest: OwnManifest | null): ReadonlySet<string> {
-  const recipe = manifest?.recipe;
-  if (recipe === undefined || recipe.prompts.file !== null) return new Set();
-  const { calibration } = drawPromptSets({
-    prompts: promptPool(pipeline.files),
-    evaluation: recipe.prompts.evaluation,
-    evaluationCount: recipe.evaluation.samples,
-    calibrationCount: recipe.calibration.trajectories,
-    seed: recipe.evaluation.seed,
-  });
-  return new Set(calibration.map(normalizedPrompt));
 }

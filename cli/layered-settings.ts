@@ -14,10 +14,16 @@ export interface SettingsKind {
   /** Folder of the built-in files `<name>.yaml`: ordinary files of this kind. */
   readonly builtIns: string;
   readonly schema: z.ZodType;
-  /** A setting that is the path of a file: relative to the file that names it, or to the working directory. */
-  readonly filePath: readonly [string] | readonly [string, string];
+  /** Settings that are paths: relative to the file that names them, or to the working directory. */
+  readonly paths: readonly PathSetting[];
   /** For example, after --set. */
   readonly example: string;
+}
+
+export interface PathSetting {
+  readonly at: readonly [string] | readonly [string, string];
+  /** A value without slashes is a name, and no path. */
+  readonly orName?: boolean;
 }
 
 export type Settings = Record<string, unknown>;
@@ -61,7 +67,7 @@ async function readWithBases(
     });
   }
   const { extends: bases = [], ...own } = parseFile(kind, file, await readText(kind, file));
-  makeAbsolute(own, kind.filePath, dirname(file));
+  for (const setting of kind.paths) makeAbsolute(own, setting, dirname(file));
   let merged: Settings = {};
   for (const base of typeof bases === 'string' ? [bases] : bases) {
     merged = merge(merged, await readWithBases(kind, base, dirname(file), [...chain, file]));
@@ -70,14 +76,19 @@ async function readWithBases(
 }
 
 /** The path in a setting, if it is there, seen from a folder. */
-function makeAbsolute(target: Settings, [first, second]: SettingsKind['filePath'], folder: string): void {
+function makeAbsolute(target: Settings, setting: PathSetting, folder: string): void {
+  const [first, second] = setting.at;
   const value = target[first];
   if (second === undefined) {
-    if (typeof value === 'string') target[first] = resolve(folder, value);
+    if (typeof value === 'string') target[first] = absolute(value, setting, folder);
     return;
   }
   if (!isSettings(value) || typeof value[second] !== 'string') return;
-  target[first] = { ...value, [second]: resolve(folder, value[second]) };
+  target[first] = { ...value, [second]: absolute(value[second], setting, folder) };
+}
+
+function absolute(value: string, { orName = false }: PathSetting, folder: string): string {
+  return orName && !/[\\/]/.test(value) ? value : resolve(folder, value);
 }
 
 async function locate(kind: SettingsKind, nameOrFile: string, folder: string): Promise<string> {
@@ -152,7 +163,8 @@ function applySetting(kind: SettingsKind, target: Settings, setting: string, cwd
   } catch {
     value = setting.slice(at + 1);
   }
-  if (path.join('.') === kind.filePath.join('.') && typeof value === 'string') value = resolve(cwd, value);
+  const isPath = kind.paths.find(({ at }) => path.join('.') === at.join('.'));
+  if (isPath !== undefined && typeof value === 'string') value = absolute(value, isPath, cwd);
   assign(target, path, value);
 }
 

@@ -11,7 +11,7 @@ const PROTOCOLS: SettingsKind = {
   failure: 'InvalidInput',
   builtIns: join(packageRoot(), 'evaluation', 'protocols'),
   schema: protocolSchema,
-  filePath: ['prompts'],
+  paths: [{ at: ['prompts'] }, { at: ['extractor'], orName: true }],
   example: 'settings.kidSubsets=50',
 };
 

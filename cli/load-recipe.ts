@@ -15,7 +15,7 @@ const RECIPES: SettingsKind = {
   failure: 'InvalidRecipe',
   builtIns: builtInRecipesFolder(),
   schema: recipeSchema,
-  filePath: ['prompts', 'file'],
+  paths: [{ at: ['prompts', 'file'] }],
   example: 'evaluation.samples=32',
 };
 

@@ -14,6 +14,7 @@ import { SET_METRICS } from '../evaluation/metrics/set-metrics.js';
 import { refuseOtherOrigin } from '../evaluation/statistics/reference-statistics.js';
 import type { Pipeline } from '../models/pipelines/pipeline.js';
 import { readPipeline } from '../models/pipelines/read-pipeline.js';
+import { calibratedOn, leakNotes } from './calibrated-on.js';
 import { type CheckedFolder, checkOutputFolder, checkPipelineFolder } from './check-folders.js';
 import { evaluationPrompts } from './evaluation-prompts.js';
 import { findFloatPipeline } from './find-float-pipeline.js';
@@ -63,10 +64,11 @@ export async function prepareEvaluation(
   refuseTooFew(protocol);
   const float = request.against ?? (await findFloatPipeline(manifest));
   const against = float === undefined ? null : await floatFolder(float, pipeline);
+  const calibrated = calibratedOn(pipeline, manifest);
   const extractor = await findExtractor(protocol.extractor, extractorsFolder(loaded.stateDir));
   const reference =
     request.reference === undefined ? null : await checkReference(request.reference, protocol, extractor);
-  const prompts = await evaluationPrompts(pipeline, protocol, manifest);
+  const prompts = await evaluationPrompts(pipeline, protocol, calibrated);
   const out = request.out ?? join(cwd, `${nameForIds(basename(candidate.folder))}-evaluation`);
   const promptsRef = await (await openStore(loaded)).putJson('file', prompts);
   return evaluationSpecSchema.parse({
@@ -77,6 +79,12 @@ export async function prepareEvaluation(
     protocolDigest: protocolDigest(protocol, extractor, promptsRef.digest, pipeline),
     extractor: extractorIdentity(extractor),
     prompts: promptsRef,
+    notes: [
+      ...leakNotes(calibrated, manifest, protocol).map((text) => ({ about: 'all', text })),
+      ...(against === null
+        ? []
+        : componentNotes(candidate, against, pipeline).map((text) => ({ about: 'float', text }))),
+    ],
     out: [candidate, against].reduce(
       (path, folder) => (folder === null ? path : checkOutputFolder(path, folder.folder)),
       out,
@@ -116,6 +124,30 @@ function asksForDistances(metrics: readonly string[]): boolean {
   return SET_METRICS.some(({ id }) => metrics.includes(id));
 }
 
+/** Parts beside the denoiser that decide pictures, and are copied as they are when a denoiser is quantized. */
+const OTHER_PARTS = { textEncoder: 'text encoder', tokenizer: 'tokenizer', vaeDecoder: 'VAE decoder' } as const;
+
+/** A note when other parts than the denoiser differ in their bytes: what differs between pictures is then not the denoiser's alone. */
+function componentNotes(candidate: CheckedFolder, float: CheckedFolder, pipeline: Pipeline): string[] {
+  const own = pipelineOf(float);
+  const parts = (Object.keys(OTHER_PARTS) as (keyof typeof OTHER_PARTS)[]).filter((part) => {
+    const [left, right] = [pipeline[part]?.folder, own[part]?.folder];
+    return canonicalJson(filesBelow(candidate, left)) !== canonicalJson(filesBelow(float, right));
+  });
+  if (parts.length === 0) return [];
+  const named = parts.map((part) => OTHER_PARTS[part]).join(' and the ');
+  return [
+    `the ${named} differ from the float pipeline’s, too: pictures of equal seeds, and distances to float pictures, tell whole pipelines apart, not denoisers`,
+  ];
+}
+
+/** Names and digests of a component's files; null for none. */
+function filesBelow({ files }: CheckedFolder, component: string | undefined): unknown {
+  if (component === undefined) return null;
+  const inner = files.filter(({ path }) => path.startsWith(`${component}/`));
+  return inner.map(({ path, digest }) => [path.slice(component.length), digest]);
+}
+
 /** Both sides must start from the same noise and walk the same steps. */
 async function floatFolder(path: string, candidate: Pipeline): Promise<CheckedFolder> {
   const checked = await checkPipelineFolder(path);
@@ -124,6 +156,7 @@ async function floatFolder(path: string, candidate: Pipeline): Promise<CheckedFo
     ...(canonicalJson(float.schedulerConfig) === canonicalJson(candidate.schedulerConfig) ? [] : ['samplers']),
     ...(`${float.denoiser.sampleDims}` === `${candidate.denoiser.sampleDims}` ? [] : ['sizes of latents']),
     ...((float.textEncoder === null) === (candidate.textEncoder === null) ? [] : ['text encoders']),
+    ...((float.vaeDecoder === null) === (candidate.vaeDecoder === null) ? [] : ['VAE decoders']),
   ];
   if (unlike.length === 0) return checked;
   throw new NibbleflowError('InvalidInput', `the pipelines differ in their ${unlike.join(' and ')}`, {

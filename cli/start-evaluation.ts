@@ -35,6 +35,7 @@ export async function startEvaluation(folder: string, options: EvaluateOptions):
   } else if (rest.against === undefined) {
     say(`Against ${spec.against.path}, which ${spec.candidate.name} was made from.`);
   }
+  for (const { text } of spec.notes) say(`Note: ${text}.`);
   return withServer(async ({ client, services, loaded }) => {
     const { candidate, against, protocol, compute } = spec;
     const run = await startWorkflow(client, services, loaded, {

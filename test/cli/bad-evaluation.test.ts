@@ -2,12 +2,9 @@ import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promis
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { packageRoot } from '../../cli/package-root.js';
 import { writeTinyPipeline } from '../fixtures/tiny-pipeline.js';
 import { runCli } from './run-cli.js';
 
-const ZOO_PIPELINE = join(packageRoot(), 'models', 'zoo', 'emoji-t2i');
-const FEWEST_SHOWN = /mean nothing.*\n.*50/s;
 const REFUSED = 2;
 /** The exit code of OutputNotWritable: the environment, not the command, as for quantize. */
 const NOT_WRITABLE = 3;
@@ -34,57 +31,19 @@ async function expectRefusal(args: readonly string[], message: RegExp, code = RE
   expect(await readdir(join(home, 'run')).catch(() => [])).not.toContain('services-local.json');
 }
 
+/** What is refused, and in which words, is tested in one process (prepare-evaluation.test.ts); here is what a shell sees of it. */
 describe('evaluate refuses, before any server starts,', () => {
   it('no pipeline', () => expectRefusal([], /no pipeline to evaluate/));
-
-  it('a missing folder, on either side', async () => {
-    await expectRefusal([join(folder, 'gone')], /does not exist.*gone/s);
-    await expectRefusal([tiny, '--against', join(folder, 'gone')], /does not exist.*gone/s);
-  });
 
   it('a folder that is no pipeline', async () => {
     await mkdir(join(folder, 'empty'));
     await expectRefusal([join(folder, 'empty')], /no model_index\.json/);
   });
 
-  it('a float pipeline with latents of another size', () =>
-    expectRefusal([tiny, '--against', ZOO_PIPELINE], /differ in their .*sizes of latents/));
+  it('a setting that does not exist, with the nearest one', () =>
+    expectRefusal([tiny, '--set', 'settings.kidSubset=5'], /did you mean settings\.kidSubsets\?/));
 
-  it('a float pipeline with another sampler', async () => {
-    const other = join(folder, 'other-sampler');
-    await writeTinyPipeline(other);
-    const file = join(other, 'scheduler', 'scheduler_config.json');
-    const config = JSON.parse(await readFile(file, 'utf8')) as object;
-    await writeFile(file, JSON.stringify({ ...config, beta_end: 0.03 }));
-    await expectRefusal([tiny, '--against', other], /differ in their samplers/);
-  });
-
-  it('too few pictures for a distance', () => expectRefusal([tiny, '--samples', '20'], FEWEST_SHOWN));
-
-  it('samples that are no number', () => expectRefusal([tiny, '--samples', 'many'], /samples/));
-
-  it('an unknown protocol', () => expectRefusal([tiny, '--protocol', 'quik'], /Did you mean quick/));
-
-  it('an unknown setting and an unknown metric, with the nearest ones', async () => {
-    await expectRefusal([tiny, '--set', 'settings.kidSubset=5'], /did you mean settings\.kidSubsets\?/);
-    await expectRefusal([tiny, '--set', 'metrics=[frechett]'], /Did you mean frechet\?/);
-  });
-
-  it('a reference that is missing, too small, or no statistics', async () => {
-    await expectRefusal([tiny, '--reference', join(folder, 'nowhere')], /reference.*nowhere/s);
-    await mkdir(join(folder, 'no-pictures'));
-    await expectRefusal([tiny, '--reference', join(folder, 'no-pictures')], /has 0 pictures/);
-    await writeFile(join(folder, 'text.npz'), 'not a zip');
-    await expectRefusal([tiny, '--reference', join(folder, 'text.npz')], /text\.npz/);
-  });
-
-  it('an unknown extractor and an unknown device, with the nearest ones', async () => {
-    await expectRefusal([tiny, '--extractor', 'cifar10-resnt'], /Did you mean cifar10-resnet\?/);
-    await expectRefusal([tiny, '--device', 'webgp'], /Did you mean webgpu\?/);
-  });
-
-  it('an output in the pipeline, and one with other files in it, which stay', async () => {
-    await expectRefusal([tiny, '--out', join(tiny, 'out')], /output folder lies in the pipeline/);
+  it('an output with other files in it, which stay', async () => {
     const foreign = join(folder, 'foreign');
     await mkdir(foreign);
     await writeFile(join(foreign, 'mine.txt'), 'mine');

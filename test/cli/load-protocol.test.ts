@@ -50,6 +50,18 @@ describe('protocols', () => {
     expect((await load('quick', 'prompts=other.txt')).prompts).toBe(join(folder, 'other.txt'));
   });
 
+  it('find the folder of their extractor beside themselves, and leave names names', async () => {
+    await write('mine.yaml', 'name: mine\nextractor: extractors/mine\n');
+    const elsewhere = tmpdir();
+    expect((await loadProtocol(join(folder, 'mine.yaml'), [], elsewhere)).extractor).toBe(
+      join(folder, 'extractors', 'mine'),
+    );
+    const asked = ['extractor=./other'];
+    expect((await loadProtocol(join(folder, 'mine.yaml'), asked, elsewhere)).extractor).toBe(join(elsewhere, 'other'));
+    await write('named.yaml', 'name: named\nextractor: inception-2015\n');
+    expect((await load('named.yaml')).extractor).toBe('inception-2015');
+  });
+
   it('name the nearest setting for an unknown one, in files and after --set', async () => {
     await write('mine.yaml', 'name: mine\nsettings: { kidSubset: 5 }\n');
     await expect(load('mine.yaml')).rejects.toMatchObject(refusal('did you mean settings.kidSubsets?'));
