@@ -2,6 +2,7 @@ import type { Client, WorkflowHandle } from '@temporalio/client';
 import { QUANTIZE_WORKFLOW } from '../contracts/run-summary.js';
 import type { RunSpec } from '../contracts/stages.js';
 import type { LoadedConfig } from './load-config.js';
+import { checkStore } from './open-store.js';
 import { workflowIdOf } from './prepare-run.js';
 import type { ServiceRecord } from './server/service-record.js';
 
@@ -41,15 +42,16 @@ export interface WorkflowRequest {
   readonly details: string;
 }
 
-/** Starts a workflow, or attaches to the running one of the same id. */
+/** Starts a workflow, or attaches to the running one of the same id. Throws StoreUnavailable or StoreRefused. */
 export async function startWorkflow(
   client: Client,
   services: ServiceRecord,
-  { config }: LoadedConfig,
+  loaded: LoadedConfig,
   { type, workflowId, spec, summary, details }: WorkflowRequest,
 ): Promise<SubmittedRun> {
+  await checkStore(loaded);
   const attached = await isRunningNow(client, workflowId);
-  const { cpu, gpu } = config.taskQueues;
+  const { cpu, gpu } = loaded.config.taskQueues;
   const handle = await client.workflow.start(type, {
     workflowId,
     taskQueue: cpu.name,

@@ -1,8 +1,8 @@
-import { createReadStream } from 'node:fs';
 import { lstat, mkdir, open, readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { asDiskError, atomicWrite } from './atomic-write.js';
 import type { Bucket, BucketEntry } from './bucket.js';
+import { fileChunks } from './file-chunks.js';
 import { keySegments } from './store-keys.js';
 
 const READ_BYTES = 1 << 20;
@@ -36,7 +36,7 @@ export class FolderBucket implements Bucket {
   }
 
   async putFile(key: string, path: string): Promise<void> {
-    await this.write(key, createReadStream(path, { highWaterMark: READ_BYTES }) as AsyncIterable<Uint8Array>);
+    await this.write(key, fileChunks(path));
   }
 
   async *list(prefix: string): AsyncGenerator<BucketEntry> {

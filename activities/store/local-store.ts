@@ -1,11 +1,12 @@
 import { createHash } from 'node:crypto';
-import { constants, createReadStream } from 'node:fs';
+import { constants } from 'node:fs';
 import { copyFile, mkdir, readdir, readFile, rename, rm, stat, utimes } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { ArtifactKind, ArtifactRef } from '../../contracts/artifact.js';
 import { NibbleflowError } from '../../contracts/errors.js';
 import { asDiskError, moveInPlace, writeTemporary } from './atomic-write.js';
 import type { Bucket } from './bucket.js';
+import { fileChunks } from './file-chunks.js';
 import { FolderBucket } from './folder-bucket.js';
 import { REUSE_REFRESH_MS, SharedObjects } from './shared-objects.js';
 import { objectKey } from './store-keys.js';
@@ -81,7 +82,7 @@ export class LocalStore {
 
   /** Stores a copy of a file. */
   async putFile(kind: ArtifactKind, path: string): Promise<ArtifactRef> {
-    return this.putStream(kind, createReadStream(path, { highWaterMark: 1 << 20 }) as AsyncIterable<Uint8Array>);
+    return this.putStream(kind, fileChunks(path));
   }
 
   /** Stores a value as JSON text (keys in the given order: callers that need equal digests build equal objects). */
@@ -233,7 +234,7 @@ async function stateOf(path: string): Promise<string | undefined> {
 /** sha256 of a file's bytes, hex. */
 export async function digestOfFile(path: string): Promise<string> {
   const hash = createHash('sha256');
-  for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 })) hash.update(chunk as Uint8Array);
+  for await (const chunk of fileChunks(path)) hash.update(chunk);
   return hash.digest('hex');
 }
 

@@ -44,7 +44,7 @@ export class SharedObjects {
     const key = objectKey(digest);
     for (let reading = 1; reading <= READINGS; reading += 1) {
       const read = await this.read(key);
-      if (read === null || read.digest === digest) return read && read.temporary;
+      if (read === null || read.digest === digest) return read?.temporary ?? null;
       await rm(read.temporary, { force: true });
       const there = await this.bucket.head(key);
       if (there !== null && there.sizeBytes !== read.sizeBytes) throw cutShort(this.bucket.url);

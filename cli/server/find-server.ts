@@ -97,7 +97,8 @@ function cachedBinary(cacheDir: string): string {
   return join(cacheDir, 'temporal', SERVER_VERSION, binaryName('temporal'));
 }
 
-function defaultCacheDir(env: NodeJS.ProcessEnv): string {
+/** The user's cache folder, or NIBBLEFLOW_CACHE. */
+export function defaultCacheDir(env: NodeJS.ProcessEnv): string {
   if (env.NIBBLEFLOW_CACHE) return env.NIBBLEFLOW_CACHE;
   if (process.platform === 'win32' && env.LOCALAPPDATA) return join(env.LOCALAPPDATA, 'nibbleflow', 'cache');
   if (process.platform === 'darwin') return join(homedir(), 'Library', 'Caches', 'nibbleflow');
