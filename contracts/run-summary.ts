@@ -18,7 +18,7 @@ export interface StageRow {
   readonly id: string;
   readonly stage: Stage;
   readonly title: string;
-  readonly state: 'pending' | 'running' | 'done' | 'reused' | 'failed';
+  readonly state: 'pending' | 'running' | 'paused' | 'done' | 'reused' | 'failed';
   /** What came out, in one line; empty until it is done. */
   readonly summary: string;
   readonly seconds: number;
@@ -33,6 +33,8 @@ export interface RunProgress {
   readonly done: number;
   readonly total: number;
   readonly stages: readonly StageRow[];
+  /** When the run was paused, ISO 8601; null or absent while it is not. */
+  readonly pausedSince?: string | null;
 }
 
 /** Where and how well: the result of `quantizePipeline`. */
@@ -74,6 +76,7 @@ export const SEARCH_ATTRIBUTES = {
   NibbleRecipe: 'Keyword',
   NibbleStage: 'Keyword',
   NibbleVerdict: 'Keyword',
+  NibbleState: 'Keyword',
   NibbleWeightBits: 'Int',
   NibbleActivationBits: 'Int',
 } as const;

@@ -1,16 +1,30 @@
 import type { RunSummary, StageRow } from '../contracts/run-summary.js';
 
-const MARKS: Record<StageRow['state'], string> = { pending: '', running: '▶', done: '✓', reused: '↺', failed: '✗' };
+const MARKS: Record<StageRow['state'], string> = {
+  pending: '',
+  running: '▶',
+  paused: '⏸',
+  done: '✓',
+  reused: '↺',
+  failed: '✗',
+};
 
 /** Markdown of the run for the UI: stages first, then the scores as they come in. */
-export function runDetails(summary: RunSummary): string {
+export function runDetails(summary: RunSummary, pausedSince: string | null = null): string {
   return [
     `### ${cell(summary.pipeline)} → ${cell(summary.recipe)} on ${summary.device}`,
     '',
+    ...pauseNote(pausedSince),
     ...stageTable(summary.stages),
     ...(summary.gate ? ['', cell(summary.gate.text)] : []),
     ...scoreTable(summary),
   ].join('\n');
+}
+
+/** What a paused run says of itself. */
+export function pauseNote(since: string | null): string[] {
+  if (since === null) return [];
+  return [`**Paused since ${since.slice(0, 19).replace('T', ' ')} UTC.** It goes on with \`nibbleflow resume\`.`, ''];
 }
 
 /** A row of the table for each stage. */

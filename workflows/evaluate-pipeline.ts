@@ -1,4 +1,4 @@
-import { setCurrentDetails, setHandler, upsertSearchAttributes, workflowInfo } from '@temporalio/workflow';
+import { setCurrentDetails, setHandler, upsertMemo, upsertSearchAttributes, workflowInfo } from '@temporalio/workflow';
 import type { ArtifactRef } from '../contracts/artifact.js';
 import {
   type EvaluationActivities,
@@ -8,22 +8,29 @@ import {
   type SampledSetRefs,
   type ShardSampling,
 } from '../contracts/evaluation-activities.js';
+import { HEADLINE_MEMO, type StartOptions, startOptionsSchema } from '../contracts/run-control.js';
 import type { StageRow } from '../contracts/run-summary.js';
 import type { StageOutcome } from '../contracts/stages.js';
 import { evaluationDetails } from './evaluation-details.js';
 import { type EvaluationStageId, evaluationRows, shardsOf } from './evaluation-state.js';
-import { activitiesOn, parsed, summarized } from './proxied-activities.js';
+import { activitiesOn, parsed } from './proxied-activities.js';
 import { progressQuery, type TaskQueues, taskQueuesSchema } from './quantize-pipeline.js';
 import { evaluationSummaryQuery } from './queries.js';
+import { RunControl } from './run-control.js';
 
 /**
  * Evaluates a pipeline folder: pictures of the float pipeline, of the candidate and of the noise floor are sampled shard by
  * shard, on as many workers as there are; features are extracted once; scores are computed from what is kept.
  */
-export async function evaluatePipeline(rawSpec: EvaluationSpec, rawQueues: TaskQueues): Promise<EvaluationSummary> {
+export async function evaluatePipeline(
+  rawSpec: EvaluationSpec,
+  rawQueues: TaskQueues,
+  rawOptions?: StartOptions,
+): Promise<EvaluationSummary> {
   const spec = parsed(evaluationSpecSchema, rawSpec, 'evaluation spec');
   const queues = parsed(taskQueuesSchema, rawQueues, 'task queues');
-  return new EvaluateRun(spec, queues).execute();
+  const options = parsed(startOptionsSchema, rawOptions, 'start options');
+  return new EvaluateRun(spec, queues, options).execute();
 }
 
 interface SampledSet {
@@ -42,21 +49,25 @@ interface MadeSet {
 
 class EvaluateRun {
   private summary: EvaluationSummary;
+  private readonly control: RunControl;
   private readonly calls: EvaluationActivities;
   private readonly shards: readonly { readonly first: number; readonly end: number }[];
 
   constructor(
     private readonly spec: EvaluationSpec,
     queues: TaskQueues,
+    options: StartOptions,
   ) {
-    this.calls = callsOf(queues);
+    this.control = new RunControl(options, () => this.show());
+    this.calls = callsOf(queues, this.control);
     this.shards = shardsOf(spec.protocol);
     this.summary = emptySummary(spec);
     setHandler(progressQuery, () => {
-      const done = this.summary.stages.filter(({ state }) => state === 'done' || state === 'reused').length;
-      return { schemaVersion: 1, done, total: this.summary.total, stages: this.summary.stages };
+      const { stages, total } = this.shown();
+      const done = stages.filter(({ state }) => state === 'done' || state === 'reused').length;
+      return { schemaVersion: 1, done, total, stages, pausedSince: this.control.since };
     });
-    setHandler(evaluationSummaryQuery, () => this.summary);
+    setHandler(evaluationSummaryQuery, () => this.shown());
     upsertSearchAttributes({ NibbleModel: [spec.candidate.name], NibbleRecipe: [spec.protocol.name] });
     this.show();
   }
@@ -169,6 +180,11 @@ class EvaluateRun {
     };
     const { report, list } = await this.single('report', () => this.calls.renderEvaluation(input));
     this.update({ report, scores: list });
+    const headline = list.find(({ value }) => value !== null);
+    if (headline?.value != null) {
+      const { name, value, unit } = headline;
+      upsertMemo({ [HEADLINE_MEMO]: `${name} ${value.toPrecision(4)}${unit === '' ? '' : ` ${unit}`}` });
+    }
     return this.summary;
   }
 
@@ -207,7 +223,9 @@ class EvaluateRun {
   private setRow(id: string, change: Partial<StageRow>): void {
     const stages = this.summary.stages.map((row) => (row.id === id ? { ...row, ...change } : row));
     this.update({ stages, reused: stages.filter(({ state }) => state === 'reused').length });
-    if (change.state === 'running') upsertSearchAttributes({ NibbleStage: [id] });
+    if (change.state !== 'running') return;
+    this.control.enter(id);
+    upsertSearchAttributes({ NibbleStage: [id] });
   }
 
   private update(change: Partial<EvaluationSummary>): void {
@@ -216,24 +234,29 @@ class EvaluateRun {
   }
 
   private show(): void {
-    setCurrentDetails(evaluationDetails(this.summary));
+    setCurrentDetails(evaluationDetails(this.shown(), this.control.since));
+  }
+
+  /** What people see: a paused stage does not run. */
+  private shown(): EvaluationSummary {
+    return { ...this.summary, stages: this.control.shown(this.summary.stages) };
   }
 }
 
 /** Every activity with its queue and with what the UI shows beside it. */
-function callsOf(queues: TaskQueues): EvaluationActivities {
+function callsOf(queues: TaskQueues, control: RunControl): EvaluationActivities {
   const cpu = activitiesOn(queues.cpu);
   const gpu = activitiesOn(queues.gpu);
   return {
-    importFolder: summarized(cpu.importFolder, ({ folder }) => `import ${folder.name}`),
-    importReference: summarized(gpu.importReference, ({ reference }) => `read the reference ${reference.name}`),
-    sampleShard: summarized(gpu.sampleShard, ({ first, end }) => `sample pictures ${first} to ${end - 1}`),
-    extractShard: summarized(gpu.extractShard, ({ extractor }) => `features by ${extractor.name}`),
-    listShards: summarized(cpu.listShards, ({ shards }) => `list ${shards.length} shards`),
-    compareDenoisers: summarized(gpu.compareDenoisers, () => 'compare denoiser and layers'),
-    measureLatency: summarized(gpu.measureLatency, () => 'time the denoisers'),
-    scoreEvaluation: summarized(gpu.scoreEvaluation, () => 'score'),
-    renderEvaluation: summarized(cpu.renderEvaluation, ({ spec }) => `write ${spec.out}`.slice(0, 200)),
+    importFolder: control.summarized(cpu.importFolder, ({ folder }) => `import ${folder.name}`),
+    importReference: control.summarized(gpu.importReference, ({ reference }) => `read the reference ${reference.name}`),
+    sampleShard: control.summarized(gpu.sampleShard, ({ first, end }) => `sample pictures ${first} to ${end - 1}`),
+    extractShard: control.summarized(gpu.extractShard, ({ extractor }) => `features by ${extractor.name}`),
+    listShards: control.summarized(cpu.listShards, ({ shards }) => `list ${shards.length} shards`),
+    compareDenoisers: control.summarized(gpu.compareDenoisers, () => 'compare denoiser and layers'),
+    measureLatency: control.summarized(gpu.measureLatency, () => 'time the denoisers'),
+    scoreEvaluation: control.summarized(gpu.scoreEvaluation, () => 'score'),
+    renderEvaluation: control.summarized(cpu.renderEvaluation, ({ spec }) => `write ${spec.out}`.slice(0, 200)),
   };
 }
 

@@ -1,13 +1,14 @@
 import type { EvaluationSummary } from '../contracts/evaluation-activities.js';
 import type { Score } from '../contracts/score.js';
-import { cell, stageTable } from './details.js';
+import { cell, pauseNote, stageTable } from './details.js';
 
 /** Markdown of an evaluation for the UI: stages first, then the scores. */
-export function evaluationDetails(summary: EvaluationSummary): string {
+export function evaluationDetails(summary: EvaluationSummary, pausedSince: string | null = null): string {
   const against = summary.against === null ? '' : ` against ${cell(summary.against)}`;
   return [
     `### ${cell(summary.pipeline)}${against}, protocol ${cell(summary.protocol)}, n = ${summary.samples}`,
     '',
+    ...pauseNote(pausedSince),
     ...stageTable(summary.stages),
     ...scoreTable(summary.scores),
   ].join('\n');

@@ -3,6 +3,7 @@ import {
   defineQuery,
   setCurrentDetails,
   setHandler,
+  upsertMemo,
   upsertSearchAttributes,
   workflowInfo,
 } from '@temporalio/workflow';
@@ -10,12 +11,14 @@ import { z } from 'zod';
 import type { Activities, EvaluatePipelineResult } from '../contracts/activities.js';
 import type { ArtifactRef } from '../contracts/artifact.js';
 import type { FailureKind } from '../contracts/errors.js';
+import { HEADLINE_MEMO, type StartOptions, startOptionsSchema } from '../contracts/run-control.js';
 import { PROGRESS_QUERY, type RunProgress, type RunSummary, SUMMARY_QUERY } from '../contracts/run-summary.js';
 import { gateRefusal, gateText, gateVerdict } from '../contracts/sensitivity-gate.js';
 import { type RunSpec, runSpecSchema, type StageOutcome } from '../contracts/stages.js';
 import { runDetails } from './details.js';
-import { activitiesOn, parsed, type SummarizedActivity, summarized } from './proxied-activities.js';
+import { activitiesOn, parsed } from './proxied-activities.js';
 import { reconstructBlocks } from './reconstruct-blocks.js';
+import { RunControl } from './run-control.js';
 import { pendingRows, type StageId } from './run-state.js';
 
 export const progressQuery = defineQuery<RunProgress>(PROGRESS_QUERY);
@@ -26,10 +29,15 @@ export const taskQueuesSchema = z.strictObject({ cpu: z.string().min(1), gpu: z.
 export type TaskQueues = z.output<typeof taskQueuesSchema>;
 
 /** Same input, same result, wherever it runs: which worker does it is not part of the run's spec. */
-export async function quantizePipeline(rawSpec: RunSpec, rawQueues: TaskQueues): Promise<RunSummary> {
+export async function quantizePipeline(
+  rawSpec: RunSpec,
+  rawQueues: TaskQueues,
+  rawOptions?: StartOptions,
+): Promise<RunSummary> {
   const spec = parsed(runSpecSchema, rawSpec, 'run spec');
   const queues = parsed(taskQueuesSchema, rawQueues, 'task queues');
-  return new QuantizeRun(spec, queues).execute();
+  const options = parsed(startOptionsSchema, rawOptions, 'start options');
+  return new QuantizeRun(spec, queues, options).execute();
 }
 
 /** One execution: what has come out so far, and the order of the stages. */
@@ -37,16 +45,19 @@ class QuantizeRun {
   private summary: RunSummary;
   private readonly cpu: ReturnType<typeof activitiesOn>;
   private readonly gpu: ReturnType<typeof activitiesOn>;
+  private readonly control: RunControl;
 
   constructor(
     private readonly spec: RunSpec,
     queues: TaskQueues,
+    options: StartOptions,
   ) {
     this.cpu = activitiesOn(queues.cpu);
     this.gpu = activitiesOn(queues.gpu);
     this.summary = emptySummary(spec);
-    setHandler(progressQuery, () => progressOf(this.summary));
-    setHandler(summaryQuery, () => this.summary);
+    this.control = new RunControl(options, () => this.show());
+    setHandler(progressQuery, () => ({ ...progressOf(this.shown()), pausedSince: this.control.since }));
+    setHandler(summaryQuery, () => this.shown());
     upsertSearchAttributes({
       NibbleModel: [spec.pipelineName],
       NibbleRecipe: [spec.recipe.name],
@@ -128,10 +139,16 @@ class QuantizeRun {
     const { pipeline, graph, plan, calibration } = parts;
     this.setRow('reconstruct', { state: 'running' });
     const calls = {
-      cutBlocks: summarized(this.cpu.cutBlocks, () => 'cut the denoiser into blocks'),
-      captureBlocks: summarized(this.gpu.captureBlocks, ({ from, to }) => `inputs of blocks ${from + 1} to ${to}`),
-      reconstructBlock: summarized(this.gpu.reconstructBlock, ({ block }) => `reconstruct block ${block + 1}`),
-      mergeBlocks: summarized(this.cpu.mergeBlocks, ({ trained }) => `merge ${trained.length} blocks`),
+      cutBlocks: this.control.summarized(this.cpu.cutBlocks, () => 'cut the denoiser into blocks'),
+      captureBlocks: this.control.summarized(
+        this.gpu.captureBlocks,
+        ({ from, to }) => `inputs of blocks ${from + 1} to ${to}`,
+      ),
+      reconstructBlock: this.control.summarized(
+        this.gpu.reconstructBlock,
+        ({ block }) => `reconstruct block ${block + 1}`,
+      ),
+      mergeBlocks: this.control.summarized(this.cpu.mergeBlocks, ({ trained }) => `merge ${trained.length} blocks`),
     };
     const input = { pipeline, graph, plan, calibration, parameters, recipe, compute };
     const outcome = await reconstructBlocks(calls, input, (done, total) =>
@@ -156,6 +173,7 @@ class QuantizeRun {
     const input = { reference, candidate, label, prompts, recipe, compute };
     const { headline } = await this.stage(id, 'gpu', 'evaluatePipeline', input);
     this.update({ scores: [...this.summary.scores, headline] });
+    upsertMemo({ [HEADLINE_MEMO]: `PSNR ${headline.psnrDb.toFixed(2)} dB` });
   }
 
   private async report(): Promise<RunSummary> {
@@ -176,10 +194,10 @@ class QuantizeRun {
   ): Promise<Awaited<ReturnType<Activities[Name]>>> {
     const title = this.summary.stages.find((row) => row.id === id)?.title ?? id;
     this.setRow(id, { state: 'running' });
-    const activity = this[queue][name] as unknown as SummarizedActivity;
-    const result = (await activity.executeWithOptions({ summary: title.slice(0, 200) }, [input])) as Awaited<
-      ReturnType<Activities[Name]>
-    >;
+    const activity = this[queue][name] as unknown as (
+      given: typeof input,
+    ) => Promise<Awaited<ReturnType<Activities[Name]>>>;
+    const result = await this.control.summarized(activity, () => title.slice(0, 200))(input);
     this.keepOutcome(id, result);
     return result;
   }
@@ -207,6 +225,7 @@ class QuantizeRun {
   private setRow(id: StageId, change: Partial<RunSummary['stages'][number]>): void {
     const stages = this.summary.stages.map((row) => (row.id === id ? { ...row, ...change } : row));
     this.update({ stages, reused: stages.filter((row) => row.state === 'reused').length });
+    if (change.state === 'running') this.control.enter(id);
     const running = stages.find((row) => row.state === 'running');
     if (running !== undefined) upsertSearchAttributes({ NibbleStage: [running.id] });
   }
@@ -217,7 +236,12 @@ class QuantizeRun {
   }
 
   private show(): void {
-    setCurrentDetails(runDetails(this.summary));
+    setCurrentDetails(runDetails(this.shown(), this.control.since));
+  }
+
+  /** What people see: a paused stage does not run. */
+  private shown(): RunSummary {
+    return { ...this.summary, stages: this.control.shown(this.summary.stages) };
   }
 }
 
