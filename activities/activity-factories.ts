@@ -12,12 +12,15 @@ import { createFinetuneParameters } from './finetune-parameters.js';
 import { createImportFolder } from './import-folder.js';
 import { createImportPipeline } from './import-pipeline.js';
 import { createImportReference } from './import-reference.js';
+import { createJudgeNight } from './judge-night.js';
 import { createListShards } from './list-shards.js';
 import { createMeasureLatency } from './measure-latency.js';
 import { createMeasureSensitivity } from './measure-sensitivity.js';
 import { createMergeBlocks } from './merge-blocks.js';
+import { createNotifyNight } from './notify-night.js';
 import { createObserveActivations } from './observe-activations.js';
 import { createPlanQuantization } from './plan-quantization.js';
+import { createPrepareNight } from './prepare-night.js';
 import { createReconstructBlock } from './reconstruct-block.js';
 import { createRenderEvaluation } from './render-evaluation.js';
 import { createRenderReport } from './render-report.js';
@@ -58,4 +61,7 @@ export const ACTIVITY_FACTORIES: ActivityFactories = {
   measureLatency: createMeasureLatency,
   scoreEvaluation: createScoreEvaluation,
   renderEvaluation: createRenderEvaluation,
+  prepareNight: createPrepareNight,
+  judgeNight: createJudgeNight,
+  notifyNight: createNotifyNight,
 };

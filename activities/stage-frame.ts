@@ -1,7 +1,9 @@
 import { ApplicationFailure, CancelledFailure } from '@temporalio/activity';
 import { z } from 'zod';
 import { type FailureKind, NibbleflowError } from '../contracts/errors.js';
+import type { EvaluationSpec } from '../contracts/evaluation-activities.js';
 import type { FailurePolicies } from '../contracts/failure-policy.js';
+import type { UnresolvedEvaluation } from '../contracts/night-activities.js';
 import { decisionText, RECOMPUTE_FIELD } from '../contracts/stage-decision.js';
 import type { Compute, Stage, StageOutcome } from '../contracts/stages.js';
 import type { EngineExecutor } from './engine/engine-executor.js';
@@ -32,6 +34,8 @@ export interface ActivityDeps {
   readonly host?: () => StageHost;
   /** Default: nothing is logged. */
   readonly logs?: RunLogs;
+  /** Looks at folders as they are now; given by the worker's process, which knows the settings. Nights need it. */
+  readonly resolveEvaluation?: (request: UnresolvedEvaluation) => Promise<EvaluationSpec>;
 }
 
 export interface StageOptions<Schema extends z.ZodType, Result extends StageOutcome> {

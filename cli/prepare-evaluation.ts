@@ -9,7 +9,9 @@ import { digestOfFile } from '../activities/store/local-store.js';
 import { canonicalJson } from '../contracts/canonical-json.js';
 import { NibbleflowError } from '../contracts/errors.js';
 import { type EvaluationSpec, evaluationSpecSchema } from '../contracts/evaluation-activities.js';
+import type { UnresolvedEvaluation } from '../contracts/night-activities.js';
 import type { Protocol } from '../contracts/protocol.js';
+import type { Compute } from '../contracts/stages.js';
 import { SET_METRICS } from '../evaluation/metrics/set-metrics.js';
 import { refuseOtherOrigin } from '../evaluation/statistics/reference-statistics.js';
 import type { Pipeline } from '../models/pipelines/pipeline.js';
@@ -54,11 +56,25 @@ export async function prepareEvaluation(
   loaded: LoadedConfig,
   cwd: string,
 ): Promise<EvaluationSpec> {
+  const samples = request.samples === undefined ? [] : [`samples=${request.samples}`];
+  const protocol = await loadProtocol(request.protocol, [...request.settings, ...samples], cwd);
+  const out = request.out ?? join(cwd, `${nameForIds(basename(resolve(request.folder)))}-evaluation`);
+  const { folder, against = null, reference = null } = request;
+  return resolveEvaluation(
+    { folder, against, reference, protocol, out, compute: chooseCompute(request, loaded) },
+    loaded,
+  );
+}
+
+/** The part that looks at folders: a night does it when it runs. Throws InvalidInput, InvalidModel or OutputNotWritable. */
+export async function resolveEvaluation(
+  request: Omit<UnresolvedEvaluation, 'compute'> & { readonly compute: Compute },
+  loaded: LoadedConfig,
+): Promise<EvaluationSpec> {
   const candidate = await checkPipelineFolder(request.folder);
   const pipeline = pipelineOf(candidate);
   const manifest = await readOwnManifest(candidate.folder);
-  const samples = request.samples === undefined ? [] : [`samples=${request.samples}`];
-  const asked = await loadProtocol(request.protocol, [...request.settings, ...samples], cwd);
+  const asked = request.protocol;
   const guidance = asked.sampling.guidance ?? manifest?.recipe?.sampling.guidance ?? USUAL_GUIDANCE;
   const protocol = { ...asked, sampling: { ...asked.sampling, guidance } };
   refuseTooFew(protocol);
@@ -66,10 +82,8 @@ export async function prepareEvaluation(
   const against = float === undefined ? null : await floatFolder(float, pipeline);
   const calibrated = calibratedOn(pipeline, manifest);
   const extractor = await findExtractor(protocol.extractor, extractorsFolder(loaded.stateDir));
-  const reference =
-    request.reference === undefined ? null : await checkReference(request.reference, protocol, extractor);
+  const reference = request.reference === null ? null : await checkReference(request.reference, protocol, extractor);
   const prompts = await evaluationPrompts(pipeline, protocol, calibrated);
-  const out = request.out ?? join(cwd, `${nameForIds(basename(candidate.folder))}-evaluation`);
   const promptsRef = await (await openStore(loaded)).putJson('file', prompts);
   return evaluationSpecSchema.parse({
     candidate: named(candidate),
@@ -87,9 +101,9 @@ export async function prepareEvaluation(
     ],
     out: [candidate, against].reduce(
       (path, folder) => (folder === null ? path : checkOutputFolder(path, folder.folder)),
-      out,
+      request.out,
     ),
-    compute: chooseCompute(request, loaded),
+    compute: request.compute,
   });
 }
 

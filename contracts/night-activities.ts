@@ -1,8 +1,8 @@
 import { z } from 'zod';
 import { type EvaluationSpec, evaluationSpecSchema } from './evaluation-activities.js';
 import { type NightRecord, type NightVerdict, nightRecordSchema } from './night-record.js';
-import type { NightEvent } from './nights.js';
-import { nightSpecSchema } from './nights.js';
+import { type NightEvent, type NightSpec, nightSpecSchema, notifySchema } from './nights.js';
+import type { Protocol } from './protocol.js';
 import type { StageRow } from './run-summary.js';
 import { scoreSchema } from './score.js';
 
@@ -37,6 +37,17 @@ export interface PrepareNightResult {
 const failureSchema = z.strictObject({ kind: z.string(), message: z.string() });
 export type NightFailure = z.output<typeof failureSchema>;
 
+/** An evaluation before anybody looked at its folders. */
+export interface UnresolvedEvaluation {
+  readonly folder: string;
+  /** null: the bundled float pipeline that it was made from, if it is one. */
+  readonly against: string | null;
+  readonly reference: string | null;
+  readonly protocol: Protocol;
+  readonly compute: NightSpec['compute'];
+  readonly out: string;
+}
+
 /** How the evaluation of one pipeline ended. */
 export const nightOutcomeSchema = z.strictObject({
   name: z.string(),
@@ -62,14 +73,16 @@ export interface JudgeNightResult {
 
 // notify-night · cpu
 export const notifyNightInputSchema = z.strictObject({
-  notify: nightSpecSchema.shape.notify.unwrap().unwrap(),
+  /** One of the ways of `notify`: each is tried again alone. */
+  way: z.enum(['webhook', 'command']),
+  notify: notifySchema,
   record: nightRecordSchema,
   events: z.array(z.string()).min(1),
   text: z.string(),
 });
 export interface NotifyNightResult {
-  /** `webhook 200`, `command` … */
-  readonly told: readonly string[];
+  /** `webhook answered 200`, `command ended with 0`. */
+  readonly told: string;
 }
 
 export interface NightActivities {
