@@ -17,9 +17,9 @@ export interface SettingRow {
   readonly where: string | null;
 }
 
-/** Settings of temporal.config.ts that a variable overrides, and the value that counts. */
+/** A setting of temporal.config.ts whose value that counts is not in the file: a variable overrides it, a folder follows. */
 interface Override {
-  readonly variable: string;
+  readonly variable?: string;
   readonly flag?: string;
   readonly effective: (loaded: LoadedConfig) => unknown;
 }
@@ -27,6 +27,7 @@ interface Override {
 const OVERRIDES: Readonly<Record<string, Override>> = {
   stateDir: { variable: 'NIBBLEFLOW_HOME', effective: ({ stateDir }) => stateDir },
   'store.url': { variable: 'NIBBLEFLOW_STORE', effective: ({ storeUrl }) => storeUrl },
+  'store.dir': { effective: ({ storeDir }) => storeDir },
   offline: { variable: 'NIBBLEFLOW_OFFLINE', flag: '--offline', effective: ({ config }) => config.offline },
 };
 
@@ -123,11 +124,11 @@ function fileRow(
   const secret = isSecretName(path.at(-1) ?? '');
   const override = OVERRIDES[name];
   const effective = override === undefined ? value : override.effective(loaded);
-  const row = { name, value: shown(name === 'store.dir' ? loaded.storeDir : effective, secret), secret };
+  const row = { name, value: shown(effective, secret), secret };
   if (override?.flag !== undefined && flags.includes(override.flag)) {
     return { ...row, origin: 'flag', where: override.flag };
   }
-  if (override !== undefined && env[override.variable]) {
+  if (override?.variable !== undefined && env[override.variable]) {
     return { ...row, origin: 'environment', where: override.variable };
   }
   return isGiven(loaded.given, path)
@@ -209,6 +210,6 @@ function shownText(text: string): string {
   const { protocol, host, pathname, search, username } = new URL(text);
   const user = username === '' ? '' : '…@';
   const isWeb = protocol === 'http:' || protocol === 'https:';
-  const path = isWeb && (pathname.length > 1 || search !== '') ? '/…' : isWeb ? '' : pathname;
+  const path = isWeb ? (pathname.length > 1 || search !== '' ? '/…' : '') : `${pathname}${search}`;
   return `${protocol}//${user}${host}${path}`;
 }

@@ -8,6 +8,7 @@ import { cancelCommand } from './commands/cancel.js';
 import { compareCommand } from './commands/compare.js';
 import { configCommand } from './commands/config.js';
 import { demoCommand } from './commands/demo.js';
+import { doctorCommand } from './commands/doctor.js';
 import { downCommand } from './commands/down.js';
 import { evaluateCommand } from './commands/evaluate.js';
 import { extractorCommand } from './commands/extractor.js';
@@ -41,6 +42,7 @@ const COMMANDS: readonly ((run: CommandAction) => Command)[] = [
   upCommand,
   downCommand,
   configCommand,
+  doctorCommand,
   schemaCommand,
 ];
 
