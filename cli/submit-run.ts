@@ -4,6 +4,7 @@ import type { RunSpec } from '../contracts/stages.js';
 import type { LoadedConfig } from './load-config.js';
 import { checkStore } from './open-store.js';
 import { workflowIdOf } from './prepare-run.js';
+import { hostQueue } from './server/host-queue.js';
 import type { ServiceRecord } from './server/service-record.js';
 
 export interface SubmittedRun {
@@ -55,7 +56,7 @@ export async function startWorkflow(
   const handle = await client.workflow.start(type, {
     workflowId,
     taskQueue: cpu.name,
-    args: [spec, { cpu: cpu.name, gpu: gpu.name }],
+    args: [spec, { cpu: cpu.name, gpu: gpu.name, host: hostQueue(loaded.stateDir) }],
     workflowIdConflictPolicy: 'USE_EXISTING',
     workflowIdReusePolicy: 'ALLOW_DUPLICATE',
     staticSummary: summary.slice(0, 200),

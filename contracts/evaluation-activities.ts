@@ -16,7 +16,7 @@ const ref = artifactRefSchema;
 /** Pictures per shard: bounded, so that a shard fits in memory, and whole sampling batches, so that shards change no picture. */
 export const SHARD_SIZES = { least: 64, most: 256, of: 8 } as const;
 
-/** A pipeline folder on the host of the worker that imports it, as it was at submission. */
+/** A pipeline folder on the host that the evaluation was started on, as it was then. */
 const folderSchema = z.strictObject({
   path: z.string(),
   digest: z.string(),

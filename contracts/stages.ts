@@ -42,7 +42,7 @@ export type Compute = z.output<typeof computeSchema>;
 
 /** What `quantizePipeline` is started with. Everything is resolved: no defaults are applied later. */
 export const runSpecSchema = z.strictObject({
-  /** Absolute path of the pipeline folder, on the host of the `cpu` worker that imports it. */
+  /** Absolute path of the pipeline folder, on the host that the run was started on. */
   source: z.string(),
   /** Digest of the folder's files at submission; the import refuses a folder that changed since. */
   sourceDigest: z.string(),

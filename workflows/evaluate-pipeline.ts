@@ -247,16 +247,20 @@ class EvaluateRun {
 function callsOf(queues: TaskQueues, control: RunControl): EvaluationActivities {
   const cpu = activitiesOn(queues.cpu);
   const gpu = activitiesOn(queues.gpu);
+  const host = activitiesOn(queues.host ?? queues.cpu);
   return {
-    importFolder: control.summarized(cpu.importFolder, ({ folder }) => `import ${folder.name}`),
-    importReference: control.summarized(gpu.importReference, ({ reference }) => `read the reference ${reference.name}`),
+    importFolder: control.summarized(host.importFolder, ({ folder }) => `import ${folder.name}`),
+    importReference: control.summarized(
+      host.importReference,
+      ({ reference }) => `read the reference ${reference.name}`,
+    ),
     sampleShard: control.summarized(gpu.sampleShard, ({ first, end }) => `sample pictures ${first} to ${end - 1}`),
     extractShard: control.summarized(gpu.extractShard, ({ extractor }) => `features by ${extractor.name}`),
     listShards: control.summarized(cpu.listShards, ({ shards }) => `list ${shards.length} shards`),
     compareDenoisers: control.summarized(gpu.compareDenoisers, () => 'compare denoiser and layers'),
     measureLatency: control.summarized(gpu.measureLatency, () => 'time the denoisers'),
     scoreEvaluation: control.summarized(gpu.scoreEvaluation, () => 'score'),
-    renderEvaluation: control.summarized(cpu.renderEvaluation, ({ spec }) => `write ${spec.out}`.slice(0, 200)),
+    renderEvaluation: control.summarized(host.renderEvaluation, ({ spec }) => `write ${spec.out}`.slice(0, 200)),
   };
 }
 

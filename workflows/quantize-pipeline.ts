@@ -25,7 +25,12 @@ export const progressQuery = defineQuery<RunProgress>(PROGRESS_QUERY);
 export const summaryQuery = defineQuery<RunSummary>(SUMMARY_QUERY);
 
 /** Where activities run; the client fills it in from temporal.config.ts. */
-export const taskQueuesSchema = z.strictObject({ cpu: z.string().min(1), gpu: z.string().min(1) });
+export const taskQueuesSchema = z.strictObject({
+  cpu: z.string().min(1),
+  gpu: z.string().min(1),
+  /** Of the machine whose folders are read and written. Runs that were started without one have them on the `cpu` queue. */
+  host: z.string().min(1).optional(),
+});
 export type TaskQueues = z.output<typeof taskQueuesSchema>;
 
 /** Same input, same result, wherever it runs: which worker does it is not part of the run's spec. */
@@ -45,6 +50,7 @@ class QuantizeRun {
   private summary: RunSummary;
   private readonly cpu: ReturnType<typeof activitiesOn>;
   private readonly gpu: ReturnType<typeof activitiesOn>;
+  private readonly host: ReturnType<typeof activitiesOn>;
   private readonly control: RunControl;
 
   constructor(
@@ -54,6 +60,7 @@ class QuantizeRun {
   ) {
     this.cpu = activitiesOn(queues.cpu);
     this.gpu = activitiesOn(queues.gpu);
+    this.host = activitiesOn(queues.host ?? queues.cpu);
     this.summary = emptySummary(spec);
     this.control = new RunControl(options, () => this.show());
     setHandler(progressQuery, () => ({ ...progressOf(this.shown()), pausedSince: this.control.since }));
@@ -69,7 +76,7 @@ class QuantizeRun {
 
   async execute(): Promise<RunSummary> {
     const { recipe, compute } = this.spec;
-    const imported = await this.stage('import', 'cpu', 'importPipeline', { spec: this.spec });
+    const imported = await this.stage('import', 'host', 'importPipeline', { spec: this.spec });
     const { pipeline, prompts } = imported;
     const planned = await this.stage('plan', 'cpu', 'planQuantization', { pipeline, prompts, recipe });
     this.update({ plan: planned.plannedSummary });
@@ -180,7 +187,7 @@ class QuantizeRun {
     const { workflowId, runId } = workflowInfo();
     const { spec, summary } = this;
     const input = { spec, workflowId, runId, artifacts: { ...summary.artifacts }, summary };
-    const report = await this.stage('report', 'cpu', 'renderReport', input);
+    const report = await this.stage('report', 'host', 'renderReport', input);
     this.update({ report: report.report, out: report.out });
     return this.summary;
   }

@@ -11,6 +11,7 @@ import { loadConfig } from '../load-config.js';
 import { openStore } from '../open-store.js';
 import { compiledFile } from '../package-root.js';
 import { connectionSettings } from './connection.js';
+import { hostQueue } from './host-queue.js';
 import { workflowBundleFile } from './workflow-bundle-file.js';
 
 /** How often pending heartbeats are sent: the delay of a cancellation and of the progress that people see. */
@@ -56,6 +57,7 @@ async function main(address: string, namespace: string): Promise<void> {
       maxConcurrentActivityTaskExecutions: cpu.slots,
     }),
     Worker.create({ ...common, taskQueue: gpu.name, maxConcurrentActivityTaskExecutions: gpu.slots }),
+    Worker.create({ ...common, taskQueue: hostQueue(loaded.stateDir), maxConcurrentActivityTaskExecutions: cpu.slots }),
   ]);
   process.on('disconnect', () => process.kill(process.pid, 'SIGTERM'));
   const running = Promise.all(workers.map((worker) => worker.run()));
