@@ -1,13 +1,11 @@
-import { existsSync } from 'node:fs';
-import { readdir, readFile, stat } from 'node:fs/promises';
-import { join } from 'node:path';
 import { z } from 'zod';
 import { artifactRefSchema } from '../../contracts/artifact.js';
 import { canonicalJson } from '../../contracts/canonical-json.js';
 import type { DecisionOutcome, KeyDifference, StageDecision } from '../../contracts/stage-decision.js';
-import { atomicWrite } from './atomic-write.js';
+import { type BucketEntry, collect } from './bucket.js';
 import type { LocalStore } from './local-store.js';
 import type { StageIdentity } from './stage-cache.js';
+import { identityKey, resultKey } from './store-keys.js';
 
 /** So many of a stage's newest results are compared with a new key. */
 const COMPARED = 64;
@@ -36,25 +34,26 @@ export class StageIdentities {
   /** Keeps the identity of a result (atomic). */
   async save(key: string, identity: StageIdentity, made: { run: string; recompute: string | null }): Promise<void> {
     const record = { schemaVersion: 1, madeAt: new Date().toISOString(), ...made, identity };
-    await atomicWrite(this.path(identity.stage, key), [new TextEncoder().encode(`${canonicalJson(record)}\n`)]);
+    const text = new TextEncoder().encode(`${canonicalJson(record)}\n`);
+    await this.store.records.put(identityKey(identity.stage, key), [text]);
   }
 
   /** What a stored result was made of; undefined when that is not known. */
   async load(stage: string, key: string): Promise<StoredIdentity | undefined> {
-    const text = await readFile(this.path(stage, key), 'utf8').catch(() => undefined);
-    if (text === undefined) return undefined;
-    return identitySchema.safeParse(jsonOf(text)).data;
+    const chunks = await this.store.records.read(identityKey(stage, key));
+    if (chunks === null) return undefined;
+    return identitySchema.safeParse(jsonOf(new TextDecoder().decode(await collect(chunks)))).data;
   }
 
   /** Why a result with this key was taken from the store. */
   async reused(key: string, identity: StageIdentity): Promise<StageDecision> {
-    const since = (await this.load(identity.stage, key))?.madeAt ?? (await timeOf(this.resultPath(key)));
+    const since = (await this.load(identity.stage, key))?.madeAt ?? (await this.storedAt(key));
     return decision(key, 'reused', since);
   }
 
   /** Why the store has none, by the nearest result of the stage that another run made. */
   async missing(key: string, identity: StageIdentity, run: string): Promise<StageDecision> {
-    const lost = await timeOf(this.resultPath(key));
+    const lost = await this.storedAt(key);
     if (lost !== null) return decision(key, 'lost', lost);
     let nearest: { since: string; differences: KeyDifference[] } | undefined;
     for (const { madeAt, identity: other, run: maker } of await this.newest(identity.stage)) {
@@ -71,21 +70,20 @@ export class StageIdentities {
 
   /** Newest first; of results that are stored. */
   private async newest(stage: string): Promise<StoredIdentity[]> {
-    const folder = join(this.store.folder, 'identities', stage);
-    const names = await readdir(folder).catch(() => []);
-    const timed = await Promise.all(names.map(async (name) => ({ name, at: await timeOf(join(folder, name)) })));
-    timed.sort((a, b) => ((a.at ?? '') > (b.at ?? '') ? -1 : 1));
-    const keys = timed.map(({ name }) => name.replace(/\.json$/, '')).filter((key) => existsSync(this.resultPath(key)));
-    const found = await Promise.all(keys.slice(0, COMPARED).map((key) => this.load(stage, key)));
+    const entries: BucketEntry[] = [];
+    for await (const entry of this.store.records.list(`identities/${stage}/`)) entries.push(entry);
+    entries.sort((a, b) => b.modifiedAt - a.modifiedAt);
+    const keys = entries.slice(0, COMPARED).map((entry) => (entry.key.split('/').at(-1) ?? '').replace(/\.json$/, ''));
+    const found = await Promise.all(
+      keys.map(async (key) => ((await this.storedAt(key)) === null ? undefined : this.load(stage, key))),
+    );
     return found.filter((one) => one !== undefined);
   }
 
-  private path(stage: string, key: string): string {
-    return join(this.store.folder, 'identities', stage, `${key}.json`);
-  }
-
-  private resultPath(key: string): string {
-    return join(this.store.folder, 'results', key.slice(0, 2), `${key}.json`);
+  /** When a result was stored, ISO 8601; null when there is none. */
+  private async storedAt(key: string): Promise<string | null> {
+    const entry = await this.store.records.head(resultKey(key));
+    return entry && new Date(entry.modifiedAt).toISOString();
   }
 }
 
@@ -123,13 +121,6 @@ function leaves(value: unknown, path: string): [string, string][] {
 
 function cut(text: string): string {
   return text.length <= VALUE_LENGTH ? text : `${text.slice(0, VALUE_LENGTH - 1)}…`;
-}
-
-async function timeOf(path: string): Promise<string | null> {
-  return stat(path).then(
-    ({ mtime }) => mtime.toISOString(),
-    () => null,
-  );
 }
 
 function jsonOf(text: string): unknown {

@@ -26,6 +26,11 @@ export function resultKey(key: string): string {
   return `results/${key.slice(0, 2)}/${key}.json`;
 }
 
+/** What a result was made of, by stage: why another one is not reused is asked for by stage. */
+export function identityKey(stage: string, key: string): string {
+  return `identities/${stage}/${key}.json`;
+}
+
 export function checkpointKey(key: string): string {
   return `checkpoints/${key}`;
 }
