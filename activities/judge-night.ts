@@ -11,6 +11,7 @@ import type { NightRecord, ScheduleCounts } from '../contracts/night-record.js';
 import { nightTimes } from '../contracts/night-times.js';
 import type { NightSpec } from '../contracts/nights.js';
 import { judgeNight } from '../evaluation/nights/judge-night.js';
+import { nightText } from '../evaluation/nights/night-text.js';
 import type { ActivityDeps } from './stage-frame.js';
 import { NightRecords } from './store/night-records.js';
 import { runUncached } from './uncached-activity.js';
@@ -35,7 +36,7 @@ export function createJudgeNight(deps: ActivityDeps): NightActivities['judgeNigh
           digest: (text) => createHash('sha256').update(text).digest('hex'),
         });
         await records.save(judged.record);
-        return judged;
+        return { ...judged, text: nightText(judged.record) };
       },
     );
 }

@@ -69,6 +69,8 @@ export interface JudgeNightResult {
   readonly record: NightRecord;
   /** What happened, whether anybody wants to hear of it or not. */
   readonly events: readonly NightEvent[];
+  /** The night in lines for people. */
+  readonly text: string;
 }
 
 // notify-night · cpu
