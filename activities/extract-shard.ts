@@ -23,7 +23,7 @@ export function createExtractShard(deps: ActivityDeps): EvaluationActivities['ex
       rawInput,
       async (input, context): Promise<Omit<ExtractShardResult, 'reused' | 'seconds'>> => {
         const { store } = context;
-        const extractor = await evaluationExtractor(input.extractor);
+        const extractor = await evaluationExtractor(input.extractor, store);
         const images = await openStoredPictures(store, [input.images]);
         const { ref } = await context.withEngine(input.compute, (executor) =>
           extractFeatureSet({ images, extractor, resize: input.resize, executor, store, context }),

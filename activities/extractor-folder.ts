@@ -99,8 +99,15 @@ async function readExtractor(folder: string, origin: FoundExtractor['origin']): 
       fix: 'Import it again.',
     });
   }
-  const isFidInception = isPublishedInception(spec, sha256);
-  return { spec, sha256, model: { path: modelPath }, modelPath, folder, origin, isFidInception };
+  return foundExtractor({ spec, sha256, modelPath, folder, origin });
+}
+
+/** An extractor whose description and model were read. */
+export function foundExtractor(
+  parts: Pick<FoundExtractor, 'spec' | 'sha256' | 'modelPath' | 'folder' | 'origin'>,
+): FoundExtractor {
+  const { spec, sha256, modelPath } = parts;
+  return { ...parts, model: { path: modelPath }, isFidInception: isPublishedInception(spec, sha256) };
 }
 
 const missing =

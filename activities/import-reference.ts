@@ -41,7 +41,7 @@ export function createImportReference(deps: ActivityDeps): EvaluationActivities[
 async function importPictures(input: Input, context: StageContext): Promise<Outcome> {
   const { path, digest } = input.reference;
   if ((await digestFolder(path)).digest !== digest) throw changed(path);
-  const extractor = await evaluationExtractor(input.extractor);
+  const extractor = await evaluationExtractor(input.extractor, context.store);
   const images = await openImageFolder(path, {
     signal: context.signal,
     onProgress: (done, total) => context.progress({ done, total, unit: 'pictures', note: 'reference pictures read' }),
@@ -61,7 +61,7 @@ async function importStatistics(input: Input, { store }: StageContext): Promise<
   });
   const ref = await store.putFile('file', path);
   if (ref.digest !== digest) throw changed(path);
-  const { spec, sha256 } = await evaluationExtractor(input.extractor);
+  const { spec, sha256 } = await evaluationExtractor(input.extractor, store);
   const { statistics, close } = await openStatisticsFile(await store.path(ref));
   try {
     const wanted = { extractor: { name: spec.name, sha256 }, resize: input.resize };

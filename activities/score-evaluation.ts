@@ -54,7 +54,7 @@ export function createScoreEvaluation(deps: ActivityDeps): EvaluationActivities[
       },
       rawInput,
       async (input, context): Promise<Omit<ScoreEvaluationResult, 'reused' | 'seconds'>> => {
-        const extractor = await evaluationExtractor(input.extractor);
+        const extractor = await evaluationExtractor(input.extractor, context.store);
         const { scores, details } = await context.withEngine(input.compute, (executor) =>
           new EvaluationScoring(input, context, executor, extractor).run(),
         );

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { basename, join, resolve } from 'node:path';
-import { extractorIdentity, extractorKey } from '../activities/evaluation-extractor.js';
+import { extractorIdentity, extractorKey, storeExtractor } from '../activities/evaluation-extractor.js';
 import { extractorsFolder, type FoundExtractor, findExtractor } from '../activities/extractor-folder.js';
 import { listPictureFiles } from '../activities/images/list-picture-files.js';
 import { openStatisticsFile } from '../activities/statistics-file.js';
@@ -84,14 +84,15 @@ export async function resolveEvaluation(
   const extractor = await findExtractor(protocol.extractor, extractorsFolder(loaded.stateDir));
   const reference = request.reference === null ? null : await checkReference(request.reference, protocol, extractor);
   const prompts = await evaluationPrompts(pipeline, protocol, calibrated);
-  const promptsRef = await (await openStore(loaded)).putJson('file', prompts);
+  const store = await openStore(loaded);
+  const promptsRef = await store.putJson('file', prompts);
   return evaluationSpecSchema.parse({
     candidate: named(candidate),
     against: against && named(against),
     reference,
     protocol,
     protocolDigest: protocolDigest(protocol, extractor, promptsRef.digest, pipeline),
-    extractor: extractorIdentity(extractor),
+    extractor: await storeExtractor(store, extractor),
     prompts: promptsRef,
     notes: [
       ...leakNotes(calibrated, manifest, protocol).map((text) => ({ about: 'all', text })),

@@ -38,6 +38,8 @@ const extractorSchema = z.strictObject({
   folder: z.string(),
   sha256: z.string().regex(/^[0-9a-f]{64}$/),
   description: z.string().regex(/^[0-9a-f]{64}$/),
+  /** Its two files in the store, for hosts that do not have the folder; null where the store is not shared. */
+  files: z.strictObject({ description: ref, model: ref }).nullable().default(null),
 });
 
 /** What a reader of scores must know: `float` concerns what is measured against the float pipeline alone. */

@@ -94,7 +94,7 @@ class Sweep {
 
   private async report(): Promise<SweepSummary> {
     const { workflowId, runId, out, cells, samples, pipeline: pipelineName } = this.summary;
-    const { renderSweep } = activitiesOn(this.queues.cpu);
+    const { renderSweep } = activitiesOn(this.queues.host ?? this.queues.cpu);
     this.setRow(REPORT_ROW, { state: 'running' });
     const input = { workflowId, runId, pipelineName, out, parallel: this.spec.parallel, samples, cells: [...cells] };
     const result = await summarized(renderSweep, () => `write ${out}`.slice(0, 200))(input);
