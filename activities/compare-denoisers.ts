@@ -6,6 +6,7 @@ import {
 } from '../contracts/evaluation-activities.js';
 import { recipeSchema } from '../contracts/recipe.js';
 import type { DenoiserComparison } from '../evaluation/denoiser-comparison.js';
+import { ErrorEnergy } from '../evaluation/metrics/error-energy.js';
 import { relativeMseOf } from '../evaluation/metrics/relative-mse.js';
 import { type DenoiserPairs, denoiserError } from '../evaluation/sampling/denoiser-pairs.js';
 import { evaluationTriples } from '../evaluation/sampling/evaluation-triples.js';
@@ -30,7 +31,7 @@ export function createCompareDenoisers(deps: ActivityDeps): EvaluationActivities
   return (rawInput) =>
     runStage(
       deps,
-      { stage: 'compare', version: 2, input: compareDenoisersInputSchema },
+      { stage: 'compare', version: 3, input: compareDenoisersInputSchema },
       rawInput,
       async (input, context): Promise<Omit<CompareDenoisersResult, 'reused' | 'seconds'>> => {
         const comparison = await context.withEngine(input.compute, (executor) => compare(input, context, executor));
@@ -53,7 +54,12 @@ async function compare(input: Input, context: StageContext, executor: EngineExec
     arithmetic === 'shipped'
       ? await openComponent(executor, candidate.files, candidate.denoiser)
       : await executor.open(writeModel(graph));
+  const byImage = new Map<number, ErrorEnergy>();
   const error = await denoiserError(denoiser, candidate, pairs, {
+    onPair: (index, energy) => {
+      const { image = 0 } = pairs.triples[index] ?? {};
+      byImage.set(image, (byImage.get(image) ?? new ErrorEnergy()).merge(energy));
+    },
     batchSize: Math.max(1, Math.floor((2 * EVALUATION_BATCH) / context.microBatchDivisor)),
     onProgress: async (done) => {
       context.progress({ done, total: pairs.triples.length, unit: 'calls', note: 'denoiser outputs compared' });
@@ -69,6 +75,9 @@ async function compare(input: Input, context: StageContext, executor: EngineExec
     schemaVersion: 1,
     calls: pairs.triples.length,
     denoiserRelativeMse: relativeMseOf(error),
+    pictures: [...byImage]
+      .map(([image, { signal, noise }]) => ({ image, signal, noise }))
+      .sort((a, b) => a.image - b.image),
     ...layers,
     drift: await compareActivations(options),
     arithmetic,

@@ -40,7 +40,7 @@ export function createImportReference(deps: ActivityDeps): EvaluationActivities[
 
 async function importPictures(input: Input, context: StageContext): Promise<Outcome> {
   const { path, digest } = input.reference;
-  if ((await digestFolder(path)).digest !== digest) throw changed(path);
+  if ((await digestFolder(path, 'reference')).digest !== digest) throw changed(path);
   const extractor = await evaluationExtractor(input.extractor, context.store);
   const images = await openImageFolder(path, {
     signal: context.signal,

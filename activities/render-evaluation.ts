@@ -14,6 +14,7 @@ import type { SizeData } from '../evaluation/report/report-data.js';
 import { evaluationReport } from './evaluation-report.js';
 import { isIntact, type OutputFile, publishFolder } from './output-folder.js';
 import { packageVersion } from './package-file.js';
+import { promptsDigest } from './prompts-digest.js';
 import { type ActivityDeps, runStage, type StageContext } from './stage-frame.js';
 
 type Input = z.output<typeof renderEvaluationInputSchema>;
@@ -28,7 +29,7 @@ export function createRenderEvaluation(deps: ActivityDeps): EvaluationActivities
       deps,
       {
         stage: 'report',
-        version: 2,
+        version: 3,
         input: renderEvaluationInputSchema,
         // Run ids and stage times differ between runs of the same thing; what they made does not.
         key: ({ workflowId: _, runId: _run, stages: _stages, ...input }) => ({ evaluation: input }),
@@ -62,7 +63,7 @@ async function publish(
     store,
     spec.out,
     files,
-    manifestOf(input, files, scores, { facts, size: data.size ?? null }),
+    manifestOf(input, files, scores, { facts, size: data.size ?? null, prompts }),
     context.key.slice(0, 8),
   );
   return {
@@ -92,11 +93,17 @@ function pictureScores(
   };
 }
 
+interface Described {
+  readonly facts: Readonly<Record<string, string>>;
+  readonly size: SizeData | null;
+  readonly prompts: readonly string[];
+}
+
 function manifestOf(
   { spec }: Input,
   files: readonly OutputFile[],
   scores: readonly Score[],
-  { facts, size }: { readonly facts: Readonly<Record<string, string>>; readonly size: SizeData | null },
+  { facts, size, prompts }: Described,
 ): unknown {
   const { candidate, against, reference, protocol, protocolDigest, extractor, compute } = spec;
   const named = ({ name, digest }: { name: string; digest: string }) => ({ name, digest });
@@ -110,6 +117,7 @@ function manifestOf(
     reference: reference && { kind: reference.kind, ...named(reference) },
     extractor: { name: extractor.name, sha256: extractor.sha256 },
     protocol: { ...protocol, digest: protocolDigest },
+    prompts: { count: prompts.length, digest: promptsDigest(prompts) },
     device: compute.device,
     threads: compute.threads,
     environment: { node: process.version, ...facts },

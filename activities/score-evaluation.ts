@@ -8,6 +8,7 @@ import {
 } from '../contracts/evaluation-activities.js';
 import type { Score } from '../contracts/score.js';
 import type { DenoiserComparison } from '../evaluation/denoiser-comparison.js';
+import { denoiserScore } from '../evaluation/denoiser-score.js';
 import type { EvaluationDetails } from '../evaluation/evaluation-details.js';
 import { extractorLabel } from '../evaluation/features/extractor-spec.js';
 import type { FeatureSet } from '../evaluation/features/feature-set.js';
@@ -20,7 +21,6 @@ import { pairedScores } from '../evaluation/paired-scores.js';
 import { scoreSets } from '../evaluation/score-sets.js';
 import {
   byTimestep,
-  NOT_FINITE,
   type TrajectoryDifferences,
   trajectoryDifferences,
   trajectoryScores,
@@ -184,31 +184,11 @@ class EvaluationScoring {
   }
 
   private async denoiser(): Promise<Score[]> {
-    if (this.input.comparison === null) return [];
-    const { denoiserRelativeMse, calls, arithmetic } = (await this.context.store.getJson(
-      this.input.comparison,
-    )) as DenoiserComparison;
-    const simulated = arithmetic === 'shipped' ? [] : ['the shipped file’s arithmetic ran in float operators'];
-    const isSound = Number.isFinite(denoiserRelativeMse);
-    const metric = 'denoiser-relative-mse';
-    return [
-      {
-        ...{
-          name: `${metric}-${calls}`,
-          metric,
-          against: 'float',
-          value: isSound ? denoiserRelativeMse : null,
-          n: calls,
-          referenceN: calls,
-        },
-        ...{ low: null, high: null, level: null, interval: null, unit: '', better: 'lower', floor: null, pValue: null },
-        ...{
-          extractor: null,
-          protocol: null,
-          notes: [...simulated, ...(isSound ? [] : [NOT_FINITE]), 'n counts calls on float trajectories'],
-        },
-      },
-    ];
+    const { comparison, protocol, protocolDigest } = this.input;
+    if (comparison === null) return [];
+    const { seed, resamples } = protocol.settings;
+    const found = (await this.context.store.getJson(comparison)) as DenoiserComparison;
+    return [denoiserScore(found, { seed, resamples, protocol: protocolDigest })];
   }
 
   /** Distances to the float pictures and to the reference, beside those of the noise floor at the same n. */

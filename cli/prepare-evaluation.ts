@@ -204,7 +204,7 @@ async function checkReference(
       fix: `Give a folder with ${FEWEST_FOR_DISTANCES} PNG files at least.`,
     });
   }
-  return { kind: 'pictures', ...place, digest: (await digestFolder(place.path)).digest };
+  return { kind: 'pictures', ...place, digest: (await digestFolder(place.path, 'reference')).digest };
 }
 
 /** Everything that decides scores beside the models: not where files lie, nor how pictures are stored. */

@@ -1,8 +1,8 @@
-import { createHash } from 'node:crypto';
 import { readFile, stat } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { z } from 'zod';
 import { MANIFEST_FILE, ownManifest } from '../activities/output-folder.js';
+import { promptsDigest } from '../activities/prompts-digest.js';
 import { canonicalJson } from '../contracts/canonical-json.js';
 import { NibbleflowError } from '../contracts/errors.js';
 import { PICTURES_FILE, type PictureScores, pictureScoresSchema, SCORES_FILE } from '../contracts/picture-scores.js';
@@ -35,6 +35,7 @@ const manifestSchema = z.looseObject({
   candidate: namedSchema.optional(),
   against: namedSchema.nullish(),
   reference: namedSchema.nullish(),
+  prompts: z.looseObject({ digest: z.string() }).optional(),
   size: z.looseObject({ quantizedBytes: z.number() }).nullish(),
   files: z.record(z.string(), z.looseObject({ sizeBytes: z.number().optional() })),
 });
@@ -97,11 +98,12 @@ function factsOf(manifest: Manifest, pictures: PictureScores | null): Evaluation
   const sampling = protocol?.sampling ?? recipe?.sampling;
   const timestepPairs = protocol?.timestepPairs ?? recipe?.evaluation.timestepPairs;
   const float = against?.digest ?? input?.digest;
+  const prompts = pictures === null ? manifest.prompts?.digest : promptsDigest(pictures.prompts);
   return {
     ...(seed === undefined ? {} : { seed }),
     ...(sampling === undefined ? {} : { steps: sampling.steps, guidance: sampling.guidance }),
     ...(timestepPairs === undefined ? {} : { timestepPairs }),
-    ...(pictures === null ? {} : { prompts: digestOf(pictures.prompts) }),
+    ...(prompts === undefined ? {} : { prompts }),
     ...(float === undefined ? {} : { float }),
     ...(protocol === undefined
       ? {}
@@ -111,11 +113,6 @@ function factsOf(manifest: Manifest, pictures: PictureScores | null): Evaluation
           settings: canonicalJson(protocol.settings),
         }),
   };
-}
-
-/** sha256 of a list of prompts. */
-export function digestOf(prompts: readonly string[]): string {
-  return createHash('sha256').update(JSON.stringify(prompts)).digest('hex');
 }
 
 function denoiserBytes({ files, size }: Manifest): number | null {

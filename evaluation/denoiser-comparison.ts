@@ -7,6 +7,8 @@ export interface DenoiserComparison {
   readonly calls: number;
   /** Σ(y − ŷ)² / Σy² of the output. */
   readonly denoiserRelativeMse: number;
+  /** Σy² and Σ(y − ŷ)² of each picture that has calls, ascending by `image`. */
+  readonly pictures: readonly { readonly image: number; readonly signal: number; readonly noise: number }[];
   /** The same of each layer's output, network against network on equal inputs. */
   readonly layers: readonly { readonly name: string; readonly error: number }[];
   readonly layerTimesteps: LayerTimestepErrors;

@@ -12,23 +12,26 @@ export interface FolderFile {
   readonly sizeBytes: number;
 }
 
+/** Whose folder it is: what a failure says, and what kind it is. */
+const OWNERS = { pipeline: 'InvalidModel', reference: 'InvalidInput' } as const;
+type Owner = keyof typeof OWNERS;
+
 /**
- * The regular files of a pipeline folder with their digests, sorted by path, and one digest of all. Names that start with
- * a dot are left out; links are followed (model caches are made of them). Throws InvalidModel for files that cannot be
- * read.
+ * The regular files of a folder with their digests, sorted by path, and one digest of all. Names that start with a dot are
+ * left out; links are followed (model caches are made of them). Throws InvalidModel, of a reference InvalidInput, for folders
+ * and files that cannot be read.
  */
-export async function digestFolder(folder: string): Promise<{ digest: string; files: FolderFile[] }> {
+export async function digestFolder(
+  folder: string,
+  owner: Owner = 'pipeline',
+): Promise<{ digest: string; files: FolderFile[] }> {
   const files: FolderFile[] = [];
-  for (const path of await pathsBelow(folder, '')) {
+  for (const path of await pathsBelow(folder, '', owner)) {
     try {
       const full = join(folder, path);
       files.push({ path, digest: await digestOfFile(full), sizeBytes: (await stat(full)).size });
     } catch (error) {
-      throw new NibbleflowError('InvalidModel', `cannot read a file of the pipeline: ${messageOf(error)}`, {
-        where: join(folder, path),
-        fix: 'Check that the file exists, is not a broken link, and that you may read it.',
-        cause: error,
-      });
+      throw unreadable(`a file of the ${owner}`, join(folder, path), owner, error);
     }
   }
   files.sort((a, b) => (a.path < b.path ? -1 : 1));
@@ -38,18 +41,26 @@ export async function digestFolder(folder: string): Promise<{ digest: string; fi
   return { digest, files };
 }
 
-async function pathsBelow(folder: string, prefix: string): Promise<string[]> {
+async function pathsBelow(folder: string, prefix: string, owner: Owner): Promise<string[]> {
   const paths: string[] = [];
-  for (const entry of await readdir(join(folder, prefix), { withFileTypes: true })) {
+  const entries = await readdir(join(folder, prefix), { withFileTypes: true }).catch((error: unknown) => {
+    throw unreadable(`a folder of the ${owner}`, join(folder, prefix), owner, error);
+  });
+  for (const entry of entries) {
     if (entry.name.startsWith('.')) continue;
     const path = prefix === '' ? entry.name : `${prefix}/${entry.name}`;
     const target = entry.isSymbolicLink() ? await stat(join(folder, path)).catch(() => undefined) : entry;
-    if (target?.isDirectory() && !entry.isSymbolicLink()) paths.push(...(await pathsBelow(folder, path)));
+    if (target?.isDirectory() && !entry.isSymbolicLink()) paths.push(...(await pathsBelow(folder, path, owner)));
     else if (target === undefined || target.isFile()) paths.push(path);
   }
   return paths;
 }
 
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+function unreadable(what: string, where: string, owner: Owner, error: unknown): NibbleflowError {
+  const message = error instanceof Error ? ((error as NodeJS.ErrnoException).code ?? error.message) : String(error);
+  return new NibbleflowError(OWNERS[owner], `cannot read ${what}: ${message}`, {
+    where,
+    fix: 'Check that it exists, is not a broken link, and that you may read it.',
+    cause: error,
+  });
 }

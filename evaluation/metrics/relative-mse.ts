@@ -2,7 +2,7 @@ import type { Float32Tensor } from '../../models/tensors/tensor.js';
 import { ErrorEnergy } from './error-energy.js';
 
 /** Σ(y − ŷ)² / Σy² of everything added; 0 without noise (even of a zero signal), Infinity for noise on a zero signal. */
-export function relativeMseOf(energy: ErrorEnergy): number {
+export function relativeMseOf(energy: Pick<ErrorEnergy, 'signal' | 'noise'>): number {
   return energy.noise === 0 ? 0 : energy.noise / energy.signal;
 }
 

@@ -44,12 +44,19 @@ export function feedsOfPairs(pipeline: Pipeline, pairs: DenoiserPairs, indices: 
   });
 }
 
-/** Σ(y − ŷ)² / Σy² sums of a denoiser's outputs over all pairs, run in batches of one step each. */
+export interface DenoiserErrorOptions {
+  readonly batchSize: number;
+  readonly onProgress?: (done: number) => Promise<void>;
+  /** Is told what pair `index` adds to the sums. */
+  readonly onPair?: (index: number, energy: ErrorEnergy) => void;
+}
+
+/** Σ(y − ŷ)² and Σy² sums of a denoiser's outputs over all pairs, run in batches of one step each. */
 export async function denoiserError(
   denoiser: Runnable,
   pipeline: Pipeline,
   pairs: DenoiserPairs,
-  options: { readonly batchSize: number; readonly onProgress?: (done: number) => Promise<void> },
+  options: DenoiserErrorOptions,
 ): Promise<ErrorEnergy> {
   const energy = new ErrorEnergy();
   const { output } = pipeline.denoiser;
@@ -59,7 +66,11 @@ export async function denoiserError(
       const batch = indices.slice(start, start + options.batchSize);
       const found = await denoiser.run(feedsOfPairs(pipeline, pairs, batch), [output]);
       const said = concatRows(batch.map((index) => sliceRows(pairs.outputs, index, index + 1)));
-      energy.add(said, firstChannels(floatOutput(found, output), pipeline.denoiser));
+      const answer = firstChannels(floatOutput(found, output), pipeline.denoiser);
+      energy.add(said, answer);
+      for (const [row, index] of batch.entries()) {
+        options.onPair?.(index, new ErrorEnergy().add(sliceRows(said, row, row + 1), sliceRows(answer, row, row + 1)));
+      }
       done += batch.length;
       await options.onProgress?.(done);
     }

@@ -38,7 +38,11 @@ describe('an evaluation in shards', () => {
     }
     expect(byMetric.get('psnr float')).toMatchObject({ name: `psnr-${SAMPLES}`, n: SAMPLES, interval: 'student-t' });
     expect(byMetric.get('frechet float')?.name).toMatch(/^frechet\[cifar10-resnet@[0-9a-f]{8}\]-28$/);
-    expect(byMetric.get('denoiser-relative-mse float')?.value).toBeGreaterThan(0);
+    const { value, low, high, interval } = byMetric.get('denoiser-relative-mse float') ?? {};
+    expect(interval).toBe('bootstrap');
+    expect(low).toBeGreaterThan(0);
+    expect(low).toBeLessThan(value ?? 0);
+    expect(high).toBeGreaterThan(value ?? 0);
   });
 
   it('goes on in the middle of a shard, and ends with the same pictures', async () => {

@@ -3,9 +3,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { promptsDigest } from '../../activities/prompts-digest.js';
 import { writeComparisonGrid } from '../../cli/comparison-grid.js';
 import { comparisonText } from '../../cli/comparison-text.js';
 import { readComparedFolder } from '../../cli/read-compared-folder.js';
+import { protocolSchema } from '../../contracts/protocol.js';
 import { recipeSchema } from '../../contracts/recipe.js';
 import { compareSides } from '../../evaluation/compare/compare-sides.js';
 import { scoreList } from '../evaluation/report/score-fixture.js';
@@ -71,6 +73,28 @@ describe('comparing output folders', () => {
     const comparison = compareSides(bare, await readComparedFolder(right));
     expect(bare.kind).toBe('scores');
     expect(comparison.warnings.join(' ')).toMatch(/not checked: prompts, seed, steps/);
+  });
+
+  test('knows the prompts of an evaluation without a float pipeline by their digest in the manifest', async () => {
+    const side = async (name: string, prompts: readonly string[]) => {
+      const folder = join(home, name);
+      await mkdir(folder, { recursive: true });
+      const protocol = protocolSchema.parse({ name: 'standard', sampling: { guidance: 1 } });
+      const digest = { count: prompts.length, digest: promptsDigest(prompts) };
+      const manifest = { generator: 'nibbleflow', kind: 'evaluation', protocol, prompts: digest, files: {} };
+      await writeFile(join(folder, 'manifest.json'), JSON.stringify(manifest));
+      await writeFile(join(folder, 'scores.json'), JSON.stringify(scoreList('a')));
+      return readComparedFolder(folder);
+    };
+    const [cats, dogs, again] = [
+      await side('cats', ['cat']),
+      await side('dogs', ['dog']),
+      await side('again', ['cat']),
+    ];
+    const other = compareSides(cats, dogs);
+    expect(other.scores.every(({ unlike }) => unlike.some((reason) => reason.startsWith('prompts: ')))).toBe(true);
+    expect(other.warnings.join()).not.toMatch(/not checked: prompts/);
+    expect(compareSides(cats, again).scores.some(({ delta }) => delta === 0)).toBe(true);
   });
 
   test('puts both sample sheets beside each other', async () => {

@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, readFile, rm, stat, truncate, utimes, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, truncate, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -168,5 +168,25 @@ describe('the digest of a folder', () => {
     expect(first.files.map((file) => file.path)).toEqual(['model_index.json', 'unet/model.onnx']);
     await writeFile(join(pipeline, 'unet', 'model.onnx'), new Uint8Array([3]));
     expect((await digestFolder(pipeline)).digest).not.toBe(first.digest);
+  });
+
+  it('that cannot be had names the file, whose it is and what to do', async () => {
+    const pictures = join(folder, 'pictures');
+    await mkdir(pictures);
+    await symlink(join(folder, 'nowhere.png'), join(pictures, 'broken.png'));
+    await expect(digestFolder(pictures, 'reference')).rejects.toMatchObject({
+      kind: 'InvalidInput',
+      message: expect.stringMatching(/cannot read a file of the reference: ENOENT/),
+      where: join(pictures, 'broken.png'),
+      fix: expect.stringMatching(/broken link/),
+    });
+    await expect(digestFolder(pictures)).rejects.toMatchObject({
+      kind: 'InvalidModel',
+      message: expect.stringMatching(/a file of the pipeline/),
+    });
+    await expect(digestFolder(join(folder, 'none'), 'reference')).rejects.toMatchObject({
+      kind: 'InvalidInput',
+      where: join(folder, 'none'),
+    });
   });
 });
