@@ -6,7 +6,7 @@ import { summarized } from './proxied-activities.js';
 /** A receiver is asked this often at most: at once, then after 2, 8, 32 and 128 seconds. */
 const TELL_ATTEMPTS = 5;
 
-/** What a night does beside the evaluations. */
+/** What a night does beside the evaluations, on the machine that has the folders and the environment. */
 export function nightActivitiesOn(taskQueue: string): NightActivities {
   const looking = proxyActivities<NightActivities>({
     taskQueue,

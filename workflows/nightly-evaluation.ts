@@ -53,7 +53,7 @@ class Night {
     private readonly spec: NightSpec,
     private readonly queues: TaskQueues,
   ) {
-    this.calls = nightActivitiesOn(queues.cpu);
+    this.calls = nightActivitiesOn(queues.host ?? queues.cpu);
     this.run = thisRun();
     const { workflowId, runId, at } = this.run;
     const stages = nightRows(spec);

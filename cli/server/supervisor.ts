@@ -5,8 +5,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { NibbleflowError } from '../../contracts/errors.js';
 import type { LoadedConfig } from '../load-config.js';
 import { compiledFile } from '../package-root.js';
+import { countActiveNights } from './active-nights.js';
 import { attachedClients } from './clients.js';
 import { connectionSettings, openClient } from './connection.js';
+import { hostQueue } from './host-queue.js';
 import { choosePorts } from './ports.js';
 import { isRunning, type ProcessRef, processRef, terminate } from './processes.js';
 import { countRunning } from './running-workflows.js';
@@ -207,13 +209,17 @@ export class Supervisor {
     }
   }
 
-  /** A server that does not answer counts as busy: it is being restarted, or an administrator's matter. */
+  /**
+   * Runs, or nights to come: a server that stopped would miss them. One that does not answer counts as busy: it is being
+   * restarted, or an administrator's matter.
+   */
   private async hasRunning(): Promise<boolean> {
     try {
       const { options } = await connectionSettings();
       const open = await openClient(this.target, options);
-      return await countRunning(open.client, this.options.loaded.config.taskQueues.cpu.name)
-        .then((count) => count > 0)
+      const { config, stateDir } = this.options.loaded;
+      return await countRunning(open.client, config.taskQueues.cpu.name)
+        .then(async (count) => count > 0 || (await countActiveNights(open.client, hostQueue(stateDir))) > 0)
         .finally(() => open.connection.close());
     } catch {
       return true;

@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { DefaultLogger, NativeConnection, Runtime, Worker, type WorkerOptions } from '@temporalio/worker';
 import { pino } from 'pino';
 import { ACTIVITY_FACTORIES } from '../../activities/activity-factories.js';
@@ -6,10 +7,12 @@ import { createActivities } from '../../activities/create-activities.js';
 import { EnginePool } from '../../activities/engine-pool.js';
 import { machineFacts } from '../../activities/machine-facts.js';
 import { RunLogs, runLogFolder } from '../../activities/run-log.js';
+import type { ActivityDeps } from '../../activities/stage-frame.js';
 import { FAILURE_POLICIES } from '../../workflows/policies.js';
-import { loadConfig } from '../load-config.js';
+import { type LoadedConfig, loadConfig } from '../load-config.js';
 import { openStore } from '../open-store.js';
 import { compiledFile } from '../package-root.js';
+import { resolveEvaluation } from '../prepare-evaluation.js';
 import { connectionSettings } from './connection.js';
 import { hostQueue } from './host-queue.js';
 import { workflowBundleFile } from './workflow-bundle-file.js';
@@ -37,7 +40,7 @@ async function main(address: string, namespace: string): Promise<void> {
   const engines = new EnginePool();
   const store = await openStore(loaded);
   const deps = { store, engines, policies: FAILURE_POLICIES, facts: machineFacts(), logs };
-  const activities = createActivities(deps, ACTIVITY_FACTORIES);
+  const activities = createActivities({ ...deps, resolveEvaluation: foldersOf(loaded) }, ACTIVITY_FACTORIES);
   const { options } = await connectionSettings();
   const connection = await NativeConnection.connect({ ...options, address });
   const { cpu, gpu } = config.taskQueues;
@@ -68,6 +71,14 @@ async function main(address: string, namespace: string): Promise<void> {
     await engines.close();
     await connection.close().catch(() => undefined);
   }
+}
+
+/** Nights look at folders when they run, on this machine and with its settings. */
+function foldersOf(loaded: LoadedConfig): ActivityDeps['resolveEvaluation'] {
+  return ({ compute, ...request }) => {
+    const threads = compute.threads ?? availableParallelism();
+    return resolveEvaluation({ ...request, compute: { ...compute, threads } }, loaded);
+  };
 }
 
 /** The bundle that the build made; bundling from dist otherwise takes seconds. */
