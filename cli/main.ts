@@ -17,6 +17,7 @@ import { quantizeCommand } from './commands/quantize.js';
 import { runsCommand } from './commands/runs.js';
 import { schemaCommand } from './commands/schema.js';
 import { scoreCommand } from './commands/score.js';
+import { setupCommand } from './commands/setup.js';
 import { statsCommand } from './commands/stats.js';
 import { statusCommand } from './commands/status.js';
 import { sweepCommand } from './commands/sweep.js';
@@ -43,6 +44,7 @@ const COMMANDS: readonly ((run: CommandAction) => Command)[] = [
   downCommand,
   configCommand,
   doctorCommand,
+  setupCommand,
   schemaCommand,
 ];
 
