@@ -23,7 +23,7 @@ export function createRenderSweep(deps: ActivityDeps): SweepActivities['renderSw
       deps,
       {
         stage: 'report',
-        version: 1,
+        version: 2,
         input: renderSweepInputSchema,
         key: ({ runId: _, ...input }) => ({ sweep: input }),
         stillValid: async ({ out }, { reportRef }: RenderSweepResult) =>
@@ -52,9 +52,13 @@ async function publish(input: Input, store: LocalStore): Promise<Omit<RenderSwee
   };
 }
 
+/** Times vary from run to run: those in the same step of 10 % count as equal. */
+const TIME_STEP = 1.1;
+
 /** Quality, size and minutes, all as costs. */
 function costsOf({ headline, denoiserBytes, workSeconds }: SweepCell): number[] {
-  return [-(headline?.psnrDb ?? Number.NaN), denoiserBytes ?? Number.NaN, workSeconds ?? Number.NaN];
+  const time = Math.round(Math.log(workSeconds ?? Number.NaN) / Math.log(TIME_STEP));
+  return [-(headline?.psnrDb ?? Number.NaN), denoiserBytes ?? Number.NaN, time];
 }
 
 function rowOf(cell: SweepCell, onFront: boolean): SweepRow {

@@ -54,7 +54,7 @@ export function renderSweep(page: SweepPage): string {
 ${table(rows)}
 <div class="notes">
 <p>PSNR, denoiser error and Fréchet distance are to the float pipeline with the same prompts and seeds, n = ${samples}. Only equal settings of evaluation compare.</p>
-<p>Minutes are the work of every stage that makes the pipeline, without evaluations; stages that several runs share count for each of them. Up to ${parallel} ${
+<p>Minutes are the work of every stage that makes the pipeline, without evaluations; stages that several runs share count for each of them. Times of the same step of 10 % count as equal. Up to ${parallel} ${
       parallel === 1 ? 'run' : 'runs'
     } shared this machine.</p>
 <p>Workflow <code>${workflowId}</code></p>

@@ -55,7 +55,7 @@ ${yTicks.map((tick) => horizontal(y(tick), tickText(tick, yTicks)))}
 ${xTicks.map((tick) => html`<text class="tick middle" x="${coordinate(x(tick))}" y="${HEIGHT - BOTTOM + 18}">${tickText(tick, xTicks)}</text>`)}
 <text class="axis-label" x="4" y="14">${yLabel}</text>
 <text class="axis-label middle" x="${coordinate((LEFT + WIDTH - RIGHT) / 2)}" y="${HEIGHT - 6}">${xLabel}</text>
-${frontLine(placed)}${placed.map(dot)}${labels(placed)}</svg>`;
+${frontLine(placed)}${[...placed].sort((a, b) => Number(a.marked) - Number(b.marked)).map(dot)}${labels(placed)}</svg>`;
 }
 
 /** Room around the extremes, so that no dot touches the frame. */
