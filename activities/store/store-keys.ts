@@ -31,8 +31,9 @@ export function identityKey(stage: string, key: string): string {
   return `identities/${stage}/${key}.json`;
 }
 
+/** Names of batches are for people: whatever is no part of a key becomes a dash. */
 export function checkpointKey(key: string): string {
-  return `checkpoints/${key}`;
+  return `checkpoints/${key.replace(/[^A-Za-z0-9._-]/g, '-')}`;
 }
 
 export function failureKey(key: string): string {

@@ -148,6 +148,13 @@ describe('checkpoints', () => {
     expect(await checkpoints.load('k', 'print')).toBeUndefined();
   });
 
+  it('may be named after anything', async () => {
+    const checkpoints = new Checkpoints(store);
+    await checkpoints.save('k.float pictures/8.0', 'print', new Uint8Array([7]));
+    expect(await checkpoints.load('k.float pictures/8.0', 'print')).toEqual(new Uint8Array([7]));
+    expect(await readdir(join(folder, 'checkpoints'))).toEqual(['k.float-pictures-8.0']);
+  });
+
   it('are gone after removal', async () => {
     const checkpoints = new Checkpoints(store);
     await checkpoints.save('k', 'print', new Uint8Array(3));
