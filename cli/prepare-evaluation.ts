@@ -127,7 +127,8 @@ function pipelineOf({ folder, files }: CheckedFolder): Pipeline {
   );
 }
 
-function refuseTooFew({ metrics, samples }: Protocol): void {
+/** Throws InvalidInput for distances between sets that are too small for them. */
+export function refuseTooFew({ metrics, samples }: Protocol): void {
   if (samples >= FEWEST_FOR_DISTANCES || !asksForDistances(metrics)) return;
   throw new NibbleflowError('InvalidInput', `distances between sets of ${samples} pictures mean nothing`, {
     where: 'samples',

@@ -1,14 +1,14 @@
 import type { Score } from '../../contracts/score.js';
 
 /** Metrics that compare picture with picture, or call with call, of the same seed. */
-const SAME_SEED: ReadonlySet<string> = new Set([
+export const SAME_SEED_METRICS: readonly string[] = [
   'psnr',
   'ssim',
   'lpips',
   'latent-sqnr',
   'trajectory-error',
   'denoiser-relative-mse',
-]);
+];
 
 export interface ScoreGroup {
   readonly title: string;
@@ -38,7 +38,7 @@ const GROUPS: readonly { readonly title: string; readonly about: string; readonl
 
 /** True for metrics of pairs with equal prompts and seeds, which few pictures are enough for. */
 export function isSameSeed({ metric, against }: Pick<Score, 'metric' | 'against'>): boolean {
-  return against === 'float' && SAME_SEED.has(metric);
+  return against === 'float' && SAME_SEED_METRICS.includes(metric);
 }
 
 /** Scores in the order in which they should be read; empty groups are left out. */
