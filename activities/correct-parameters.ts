@@ -22,7 +22,6 @@ import { type BranchCost, branchCost } from '../quantization/rounding/branch-cos
 import { type BranchableLayer, branchableLayers } from '../quantization/rounding/branchable-layers.js';
 import { refitOutputs } from '../quantization/rounding/refit-outputs.js';
 import { tweakNorms } from '../quantization/rounding/tweak-norms.js';
-import { CheckpointPace } from './checkpoint-pace.js';
 import { loadCalibration, loadGraph, loadParameters, loadPlan } from './load-artifacts.js';
 import { type ActivityDeps, runStage, type StageContext } from './stage-frame.js';
 
@@ -142,16 +141,12 @@ async function statisticsOf(
 ): Promise<LayerStatisticsSum> {
   const saved = await context.checkpoint.load();
   const resume = saved === undefined ? undefined : resumed(saved, pass);
-  const pace = new CheckpointPace(performance.now());
   return collectStatistics({
     ...options,
     ...(resume === undefined ? {} : { resume }),
     onBatch: async (done, total, sums) => {
       context.progress({ done, total, unit: 'calls', note: `${pass} of the layers` });
-      await context.breathe();
-      if (!pace.isDue(performance.now())) return;
-      await context.checkpoint.save(writeSafetensors(sums.toTensors(), { pass, calls: String(done) }));
-      pace.saved(performance.now());
+      await context.checkpoint.offer(() => writeSafetensors(sums.toTensors(), { pass, calls: String(done) }));
     },
   });
 }

@@ -56,7 +56,9 @@ export async function sampleEvaluation(
     const batch = (first - options.first) / size;
     let made = await checkpoints.load(batch);
     if (made === undefined) {
-      made = await sampleBatch(options, vaeDecoder, first, end);
+      const denoiser = await checkpoints.recorded(batch, options.denoiser);
+      const offer = (): Promise<void> => checkpoints.offer(batch, denoiser);
+      made = await sampleBatch({ ...options, denoiser }, vaeDecoder, { first, end, offer });
       await checkpoints.save(batch, made);
     }
     for (const [name, value] of made) parts.set(name, [...(parts.get(name) ?? []), value]);
@@ -74,10 +76,9 @@ export function joined(parts: ReadonlyMap<string, Tensor[]>, name: string): Tens
 async function sampleBatch(
   options: EvaluationSampling,
   vaeDecoder: Runnable | null,
-  first: number,
-  end: number,
+  { first, end, offer }: { readonly first: number; readonly end: number; readonly offer: () => Promise<void> },
 ): Promise<Map<string, Tensor>> {
-  const { context, pipeline, denoiser, conditions, sampling, seed } = options;
+  const { pipeline, denoiser, conditions, sampling, seed } = options;
   const sampler = createSampler(pipeline.schedulerConfig, sampling.steps);
   const collector = options.collector(first, end);
   let steps = 0;
@@ -98,7 +99,7 @@ async function sampleBatch(
       collector.add(step);
       steps += 1;
       report(options, first + ((end - first) * steps) / sampler.timesteps.length);
-      await context.breathe();
+      await offer();
     },
   });
   return new Map<string, Tensor>([...collector.tensors(), ['latents', latents], ['images', images]]);

@@ -18,7 +18,6 @@ import {
 } from '../quantization/finetuning/finetuning-state.js';
 import { planningInputs } from '../quantization/plan-denoiser.js';
 import { tensorsFromParameters } from '../quantization/quantized-parameters.js';
-import { CheckpointPace } from './checkpoint-pace.js';
 import { loadCalibration, loadGraph, loadParameters, loadPlan } from './load-artifacts.js';
 import { type ActivityDeps, runStage, type StageContext } from './stage-frame.js';
 
@@ -80,12 +79,10 @@ async function tune(options: FinetuneOptions, context: StageContext): Promise<Fi
   const at = from?.at ?? { done: 0, total: stepsOf(phases) };
   context.progress({ ...at, unit: 'steps', note, ...(from === undefined ? {} : { resumedAt: at.done }) });
   await context.breathe();
-  const pace = new CheckpointPace(performance.now());
-  const save = async (state: FinetuningState, done: number): Promise<void> => {
+  const bytesOf = (state: FinetuningState, done: number): Uint8Array[] => {
     const { tensors, metadata } = checkpointFromState(state);
     const at: Position = { done, total: stepsOf(phases) };
-    await context.checkpoint.save([...safetensorsChunks(tensors, { ...metadata, at: JSON.stringify(at) })]);
-    pace.saved(performance.now());
+    return [...safetensorsChunks(tensors, { ...metadata, at: JSON.stringify(at) })];
   };
   return finetuneParameters({
     ...options,
@@ -93,10 +90,9 @@ async function tune(options: FinetuneOptions, context: StageContext): Promise<Fi
     onStep: async ({ phase, done, total, loss, validation }, snapshot) => {
       const note = `${phase}: loss ${loss.toPrecision(3)}, held-back error ${percent(validation)}`;
       context.progress({ done, total, unit: 'steps', note });
-      await context.breathe();
-      if (pace.isDue(performance.now())) await save(await snapshot(), done);
+      await context.checkpoint.offer(async () => bytesOf(await snapshot(), done));
     },
-    onPhaseEnd: (state) => save(state, stepsOf(phases.slice(0, state.phase))),
+    onPhaseEnd: (state) => context.checkpoint.save(bytesOf(state, stepsOf(phases.slice(0, state.phase)))),
   });
 }
 

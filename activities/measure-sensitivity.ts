@@ -13,7 +13,6 @@ import {
   scanSensitivity,
 } from '../quantization/sensitivity/scan-sensitivity.js';
 import { medianOwnError, type Sensitivity } from '../quantization/sensitivity/sensitivity.js';
-import { CheckpointPace } from './checkpoint-pace.js';
 import { loadCalibration, loadGraph, loadPlan } from './load-artifacts.js';
 import { type ActivityDeps, runStage, type StageContext } from './stage-frame.js';
 import { loadPipeline } from './stored-pipeline.js';
@@ -77,7 +76,6 @@ export function createMeasureSensitivity(deps: ActivityDeps): Activities['measur
 async function scan(options: SensitivityOptions, context: StageContext): Promise<Sensitivity> {
   const saved = await context.checkpoint.load();
   const resume = saved === undefined ? undefined : (JSON.parse(new TextDecoder().decode(saved)) as ScanState);
-  const pace = new CheckpointPace(performance.now());
   let resumedAt = resume === undefined ? undefined : Object.keys(resume.network).length;
   return scanSensitivity({
     ...options,
@@ -85,10 +83,9 @@ async function scan(options: SensitivityOptions, context: StageContext): Promise
     onProgress: async ({ done, total, note, isWaveEnd, state }) => {
       context.progress({ done, total, unit: 'measurements', note, ...(resumedAt === undefined ? {} : { resumedAt }) });
       resumedAt = undefined;
-      await context.breathe();
-      if (!isWaveEnd && !pace.isDue(performance.now())) return;
-      await context.checkpoint.save(new TextEncoder().encode(JSON.stringify(state())));
-      pace.saved(performance.now());
+      const bytes = (): Uint8Array => new TextEncoder().encode(JSON.stringify(state()));
+      if (isWaveEnd) await context.checkpoint.save(bytes());
+      else await context.checkpoint.offer(bytes);
     },
   });
 }

@@ -16,7 +16,6 @@ import {
   observedItems,
   observedValues,
 } from '../quantization/calibration/observe-batch.js';
-import { CheckpointPace } from './checkpoint-pace.js';
 import type { EngineExecutor } from './engine/engine-executor.js';
 import { loadCalibration, loadGraph, loadPlan } from './load-artifacts.js';
 import { type ActivityDeps, runStage, type StageContext } from './stage-frame.js';
@@ -87,7 +86,6 @@ async function observe(
   if (saved !== undefined) {
     context.progress({ done: start.items, total, unit: 'calls', resumedAt: start.items });
   }
-  const pace = new CheckpointPace(performance.now());
   const runnable = await executor.open(graph);
   let done = 0;
   for (const items of batches) {
@@ -97,10 +95,8 @@ async function observe(
     if (fresh.length === 0) continue;
     await observeBatch(runnable, run, fresh, observers);
     context.progress({ done, total, unit: 'calls' });
-    await context.breathe();
-    if (!pace.isDue(performance.now())) continue;
-    await context.checkpoint.save(serialized(observers, run.set.timesteps, done));
-    pace.saved(performance.now());
+    const seen = done;
+    await context.checkpoint.offer(() => serialized(observers, run.set.timesteps, seen));
   }
   await runnable.release();
   return observers;

@@ -9,7 +9,6 @@ import {
   type ReconstructOptions,
   reconstructBlock,
 } from '../quantization/rounding/reconstruction/reconstruct-block.js';
-import { CheckpointPace } from './checkpoint-pace.js';
 import { loadBlocks, loadGraph, loadParameters, loadPlan } from './load-artifacts.js';
 import { type ActivityDeps, runStage, type StageContext } from './stage-frame.js';
 import { StoredBlockData } from './stored-block-data.js';
@@ -75,17 +74,13 @@ async function reconstruct(options: ReconstructOptions, note: string, context: S
   const resumed = resume === undefined ? {} : { resumedAt: done };
   context.progress({ done, total: steps, unit: 'steps', note: note.slice(0, 200), ...resumed });
   await context.breathe();
-  const pace = new CheckpointPace(performance.now());
   return reconstructBlock({
     ...options,
     ...(resume === undefined ? {} : { resume }),
     onStep: async (progress, snapshot) => {
       const text = `${note}: error ${progress.error.toPrecision(3)}`;
       context.progress({ done: progress.done, total: progress.total, unit: 'steps', note: text.slice(0, 200) });
-      await context.breathe();
-      if (!pace.isDue(performance.now())) return;
-      await context.checkpoint.save(blockCheckpoint(await snapshot()));
-      pace.saved(performance.now());
+      await context.checkpoint.offer(async () => blockCheckpoint(await snapshot()));
     },
   });
 }

@@ -30,6 +30,7 @@ import { allotSamples, FEATURE_TRAJECTORIES } from './allot-samples.js';
 import { BatchCheckpoints } from './batch-checkpoints.js';
 import type { EngineExecutor } from './engine/engine-executor.js';
 import { loadPrompts } from './load-artifacts.js';
+import type { RecordedCalls } from './recorded-calls.js';
 import { type ActivityDeps, runStage, type StageContext } from './stage-frame.js';
 import { loadPipeline } from './stored-pipeline.js';
 
@@ -150,7 +151,8 @@ class TrajectoryRun {
       const end = Math.min(texts.length, first + this.batch);
       let made = await this.checkpoints.load(index);
       if (made === undefined) {
-        const found = await this.sampleBatch({ first, end, conditions, sampler, denoiser, kept });
+        const recorded = await this.checkpoints.recorded(index, denoiser);
+        const found = await this.sampleBatch(index, { first, end, conditions, sampler, denoiser: recorded, kept });
         made = new Map<string, Tensor>(Object.entries(found));
         await this.checkpoints.save(index, made);
       }
@@ -170,16 +172,21 @@ class TrajectoryRun {
     return { tensors: tensorsFromCalibration(set), kept: kept.length };
   }
 
-  private async sampleBatch(batch: TrajectoryBatch): Promise<{ samples: Float32Tensor; outputs: Float32Tensor }> {
-    const { first, end, kept, sampler } = batch;
+  private async sampleBatch(
+    index: number,
+    batch: TrajectoryBatch & { readonly denoiser: RecordedCalls },
+  ): Promise<{ samples: Float32Tensor; outputs: Float32Tensor }> {
+    const { first, end, kept, sampler, denoiser } = batch;
     let steps = 0;
+    const reached = (calls: number): number => first + ((end - first) * calls) / sampler.timesteps.length;
+    if (denoiser.recordedCalls > 0) this.report(first, reached(denoiser.recordedCalls));
     return sampleCalibration({
       ...this.walkOf(batch),
       kept,
       onStep: async () => {
         steps += 1;
-        this.report(first + ((end - first) * steps) / sampler.timesteps.length);
-        await this.context.breathe();
+        this.report(reached(steps));
+        await this.checkpoints.offer(index, denoiser);
       },
     });
   }
@@ -251,7 +258,8 @@ class TrajectoryRun {
     };
   }
 
-  private report(done: number): void {
-    this.context.progress({ done, total: this.texts.length, unit: 'trajectories' });
+  private report(done: number, resumedAt?: number): void {
+    const resumed = resumedAt === undefined ? {} : { resumedAt };
+    this.context.progress({ done, total: this.texts.length, unit: 'trajectories', ...resumed });
   }
 }

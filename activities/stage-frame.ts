@@ -1,4 +1,4 @@
-import { ApplicationFailure, CancelledFailure } from '@temporalio/activity';
+import { ApplicationFailure } from '@temporalio/activity';
 import { z } from 'zod';
 import { type FailureKind, NibbleflowError } from '../contracts/errors.js';
 import type { EvaluationSpec } from '../contracts/evaluation-activities.js';
@@ -9,19 +9,17 @@ import type { Compute, Stage, StageOutcome } from '../contracts/stages.js';
 import type { EngineExecutor } from './engine/engine-executor.js';
 import type { EnginePool } from './engine-pool.js';
 import { type RunLog, type RunLogs, SILENT_LOG } from './run-log.js';
+import { StageAttempt } from './stage-attempt.js';
+import { stageFailure } from './stage-failure.js';
 import { StageFailures } from './stage-failures.js';
 import { type StageHost, temporalHost } from './stage-host.js';
-import { type ProgressUpdate, StageProgress } from './stage-progress.js';
+import type { ProgressUpdate } from './stage-progress.js';
 import { Checkpoints } from './store/checkpoints.js';
 import type { LocalStore } from './store/local-store.js';
-import { StoredResult } from './stored-results.js';
+import { type ResultRequest, StoredResult } from './stored-results.js';
 
 /** Results and failure details above this never leave an activity: the server would refuse 2 MiB for good. */
 export const MAX_PAYLOAD_BYTES = 64 * 1024;
-/** Keep-alive and cancellation are carried by heartbeats; three fit in the heartbeat timeout. */
-const KEEP_ALIVE_MS = 5_000;
-/** Without any progress for this long a stage counts as stalled, unless it says otherwise. */
-const PROGRESS_TIMEOUT_MS = 15 * 60_000;
 
 /** What every activity is made with. */
 export interface ActivityDeps {
@@ -34,6 +32,8 @@ export interface ActivityDeps {
   readonly host?: () => StageHost;
   /** Default: nothing is logged. */
   readonly logs?: RunLogs;
+  /** How long a stage may take to its next checkpoint when its worker ends. */
+  readonly shutdownGraceMs?: number;
   /** Looks at folders as they are now; given by the worker's process, which knows the settings. Nights need it. */
   readonly resolveEvaluation?: (request: UnresolvedEvaluation) => Promise<EvaluationSpec>;
 }
@@ -53,10 +53,13 @@ export interface StageOptions<Schema extends z.ZodType, Result extends StageOutc
   readonly progressTimeoutMs?: number;
 }
 
+/** Chunks are written without joining them. */
+export type CheckpointBytes = Uint8Array | readonly Uint8Array[];
+
 /** What a stage's body works with. */
 export interface StageContext {
   readonly store: LocalStore;
-  /** Aborted on cancellation, worker shutdown and stall. */
+  /** Aborted when the stage has to end at once: stalled, or not at a checkpoint in time after it was asked to stop. */
   readonly signal: AbortSignal;
   /** sha256 that names this stage's result; also the fingerprint of its checkpoints. */
   readonly key: string;
@@ -69,7 +72,15 @@ export interface StageContext {
   readonly checkpoint: {
     /** The last checkpoint of an unfinished attempt with the same inputs, parameters and stage version. */
     load(): Promise<Uint8Array | undefined>;
-    save(bytes: Uint8Array | readonly Uint8Array[]): Promise<void>;
+    /**
+     * Call it after every step: breathes, and saves what `snapshot` makes when a checkpoint is due. Rejects, with the
+     * checkpoint written, when the stage was asked to stop.
+     */
+    offer(snapshot: () => CheckpointBytes | Promise<CheckpointBytes>): Promise<void>;
+    /** Saves one now. Rejects, with the checkpoint written, when the stage was asked to stop. */
+    save(bytes: CheckpointBytes): Promise<void>;
+    /** Says that `offer` or `save` will follow, so that a stop waits for it; `load` and `offer` say so too. */
+    expect(): void;
   };
   /** A warm engine for this stage alone; killed when the stage fails or is cancelled. */
   withEngine<T>(compute: Compute, work: (executor: EngineExecutor) => Promise<T>): Promise<T>;
@@ -86,50 +97,69 @@ export async function runStage<Schema extends z.ZodType, Result extends StageOut
   body: (input: z.output<Schema>, context: StageContext) => Promise<Omit<Result, 'reused' | 'seconds'>>,
 ): Promise<Result> {
   const host = deps.host?.() ?? temporalHost();
+  const log = logOf(deps, options.stage, host);
   const { input, recompute } = parseInput(options, rawInput);
-  const { stage, version } = options;
-  const identity = {
-    ...{ stage, version },
-    key: { input: (await options.key?.(input, deps.store)) ?? input, facts: deps.facts },
-  };
-  const stored = new StoredResult<Result>(deps.store, identity, { run: host.run, recompute });
+  let key: string | null = null;
+  try {
+    const stored = await storedResult<Schema, Result>(deps, options, input, { run: host.run, recompute });
+    key = stored.key;
+    const found = await stored.find(async (result) => (await options.stillValid?.(input, result)) ?? true);
+    if (found === undefined)
+      return await computed(deps, { options, host, log, stored }, (context) => body(input, context));
+    log.info('stage-reused', found.summary, { key, workSeconds: found.workSeconds });
+    return found;
+  } catch (error) {
+    throw await stageFailure(deps, { host, key, log }, error);
+  }
+}
+
+async function storedResult<Schema extends z.ZodType, Result extends StageOutcome>(
+  deps: ActivityDeps,
+  { stage, version, key }: StageOptions<Schema, Result>,
+  input: z.output<Schema>,
+  request: ResultRequest,
+): Promise<StoredResult<Result>> {
+  const decisive = (await key?.(input, deps.store)) ?? input;
+  return new StoredResult(deps.store, { stage, version, key: { input: decisive, facts: deps.facts } }, request);
+}
+
+interface Computing<Result extends StageOutcome> {
+  readonly options: { readonly stage: Stage; readonly progressTimeoutMs?: number };
+  readonly host: StageHost;
+  readonly log: RunLog;
+  readonly stored: StoredResult<Result>;
+}
+
+async function computed<Result extends StageOutcome>(
+  deps: ActivityDeps,
+  { options, host, log, stored }: Computing<Result>,
+  body: (context: StageContext) => Promise<Omit<Result, 'reused' | 'seconds'>>,
+): Promise<Result> {
   const { key } = stored;
   const failures = new StageFailures(deps.store);
-  const log = logOf(deps, options.stage, host);
-  try {
-    const found = await stored.find(async (result) => (await options.stillValid?.(input, result)) ?? true);
-    if (found !== undefined) {
-      log.info('stage-reused', found.summary, { key, workSeconds: found.workSeconds });
-      return found;
-    }
-    const why = await stored.why();
-    const startedAt = Date.now();
-    const began = performance.now();
-    log.info('stage-started', `${stage}: ${decisionText(why)}`, { key, startedAt });
-    const outcome = await runBody(deps, options, { host, key, log }, (context) => body(input, context));
-    const seconds = (performance.now() - began) / 1000;
-    const endedAt = startedAt + Math.round(1000 * seconds);
-    const result = { ...outcome, reused: false, seconds, workSeconds: seconds } as unknown as Result;
-    guardPayload(stage, result);
-    const kept = await stored.save(result, why);
-    await new Checkpoints(deps.store).remove(key);
-    await failures.clear(key);
-    log.info('stage-finished', result.summary, { seconds, startedAt, endedAt });
-    return kept;
-  } catch (error) {
-    throw await asFailure(deps, { host, key, log }, failures, error);
-  }
+  const why = await stored.why();
+  const { OutOfMemory = 0, WorkerLost = 0 } = await failures.begin(key, host.run);
+  if (WorkerLost >= deps.policies.WorkerLost.attempts) throw workerLost(options.stage, WorkerLost);
+  const microBatchDivisor = 2 ** OutOfMemory;
+  const startedAt = Date.now();
+  const began = performance.now();
+  log.info('stage-started', `${options.stage}: ${decisionText(why)}`, { key, startedAt });
+  if (microBatchDivisor > 1)
+    log.warn('micro-batch-halved', `micro-batches of 1/${microBatchDivisor}`, { microBatchDivisor });
+  const outcome = await new StageAttempt(deps, { ...options, key, host, log, microBatchDivisor }).run(body);
+  const seconds = (performance.now() - began) / 1000;
+  const result = { ...outcome, reused: false, seconds, workSeconds: seconds } as unknown as Result;
+  guardPayload(options.stage, result);
+  const kept = await stored.save(result, why);
+  await new Checkpoints(deps.store).remove(key);
+  await failures.clear(key);
+  const endedAt = startedAt + Math.round(1000 * seconds);
+  log.info('stage-finished', result.summary, { seconds, startedAt, endedAt });
+  return kept;
 }
 
 function logOf(deps: ActivityDeps, stage: Stage, { owner }: StageHost): RunLog {
   return owner === undefined ? SILENT_LOG : (deps.logs?.open({ ...owner, stage }) ?? SILENT_LOG);
-}
-
-/** One attempt: who runs it, the name of its result, its log. */
-interface Attempt {
-  readonly host: StageHost;
-  readonly key: string;
-  readonly log: RunLog;
 }
 
 function parseInput<Schema extends z.ZodType>(
@@ -143,95 +173,10 @@ function parseInput<Schema extends z.ZodType>(
   throw ApplicationFailure.nonRetryable(what, 'InvalidInput' satisfies FailureKind);
 }
 
-async function runBody<Outcome>(
-  deps: ActivityDeps,
-  options: { readonly stage: Stage; readonly progressTimeoutMs?: number },
-  attempt: Attempt,
-  body: (context: StageContext) => Promise<Outcome>,
-): Promise<Outcome> {
-  const { host } = attempt;
-  const progress = new StageProgress(options.stage, performance.now());
-  const stall = new AbortController();
-  const signal = AbortSignal.any([host.signal, stall.signal]);
-  const timeoutMs = options.progressTimeoutMs ?? PROGRESS_TIMEOUT_MS;
-  host.heartbeat(progress.snapshot());
-  const keepAlive = setInterval(
-    () => {
-      host.heartbeat(progress.snapshot());
-      if (performance.now() - progress.lastChangeAt > timeoutMs) stall.abort(stalled(options.stage, timeoutMs));
-    },
-    Math.min(KEEP_ALIVE_MS, timeoutMs / 2),
-  );
-  try {
-    const context = await stageContext(deps, attempt, progress, signal);
-    return await abortable(body(context), signal);
-  } finally {
-    clearInterval(keepAlive);
-  }
-}
-
-async function stageContext(
-  deps: ActivityDeps,
-  { host, key, log }: Attempt,
-  progress: StageProgress,
-  signal: AbortSignal,
-): Promise<StageContext> {
-  const checkpoints = new Checkpoints(deps.store);
-  const { OutOfMemory = 0 } = await new StageFailures(deps.store).counts(key, host.run);
-  const microBatchDivisor = 2 ** OutOfMemory;
-  if (microBatchDivisor > 1)
-    log.warn('micro-batch-halved', `micro-batches of 1/${microBatchDivisor}`, { microBatchDivisor });
-  return {
-    store: deps.store,
-    signal,
-    key,
-    log,
-    microBatchDivisor,
-    progress: (update) => {
-      progress.update(update, performance.now());
-      host.heartbeat(progress.snapshot());
-    },
-    breathe: async () => {
-      await new Promise((resolve) => setImmediate(resolve));
-      signal.throwIfAborted();
-    },
-    checkpoint: {
-      load: async () => {
-        const bytes = await checkpoints.load(key, key);
-        if (bytes !== undefined)
-          log.info('checkpoint-resumed', 'goes on from a checkpoint', { bytes: bytes.byteLength });
-        return bytes;
-      },
-      save: async (bytes) => {
-        const ref = await checkpoints.save(key, key, bytes);
-        progress.checkpointed(ref, performance.now());
-        const { done, total, unit } = progress.snapshot();
-        log.info('checkpoint-written', `${done} of ${total} ${unit}`, { done, total, unit, ...ref });
-        host.heartbeat(progress.snapshot());
-      },
-    },
-    withEngine: (compute, work) => deps.engines.use(compute, signal, work, log),
-  };
-}
-
-/** The promise, or the abort reason as soon as the signal is aborted and the promise has had a moment to clean up. */
-async function abortable<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  const cleanUpMs = 2_000;
-  let timer: NodeJS.Timeout | undefined;
-  const aborted = new Promise<never>((_, reject) => {
-    const onAbort = (): void => {
-      timer = setTimeout(() => reject(signal.reason), cleanUpMs);
-    };
-    if (signal.aborted) onAbort();
-    else signal.addEventListener('abort', onAbort, { once: true });
+function workerLost(stage: Stage, times: number): NibbleflowError {
+  return new NibbleflowError('WorkerLost', `the worker process was lost ${times} times during stage ${stage}`, {
+    fix: 'Look for the end of its log, and in the system log for the out-of-memory killer; then run the same command again.',
   });
-  try {
-    return await Promise.race([promise, aborted]);
-  } catch (error) {
-    throw signal.aborted ? signal.reason : error;
-  } finally {
-    clearTimeout(timer);
-  }
 }
 
 function guardPayload(stage: Stage, result: unknown): void {
@@ -241,44 +186,4 @@ function guardPayload(stage: Stage, result: unknown): void {
     `stage ${stage} returned ${bytes} bytes; results above ${MAX_PAYLOAD_BYTES} bytes belong in the store`,
     'Internal' satisfies FailureKind,
   );
-}
-
-async function asFailure(
-  deps: ActivityDeps,
-  { host, key, log }: Attempt,
-  failures: StageFailures,
-  error: unknown,
-): Promise<unknown> {
-  const stop = stopOf(host, error);
-  if (stop !== undefined) {
-    log.info('stage-stopped', stop instanceof Error ? stop.message : String(stop));
-    return stop;
-  }
-  if (error instanceof ApplicationFailure) {
-    log.error('stage-failed', error.message, { kind: error.type, retried: error.nonRetryable !== true });
-    return error;
-  }
-  const kind: FailureKind = error instanceof NibbleflowError ? error.kind : 'Internal';
-  if (deps.policies[kind].remedy === 'collect-garbage') await deps.store.collectGarbage();
-  const count = await failures.add(key, host.run, kind);
-  const { attempts, remedy } = deps.policies[kind];
-  const message = error instanceof Error ? error.message : String(error);
-  const nonRetryable = count >= attempts;
-  const facts = { kind, failures: count, attempts, remedy, retried: !nonRetryable };
-  log[nonRetryable ? 'error' : 'warn']('stage-failed', message, facts);
-  const cause = error instanceof Error ? error : undefined;
-  return ApplicationFailure.create({ message, type: kind, nonRetryable, cause });
-}
-
-/** Why the stage was stopped from outside; undefined when it failed by itself. */
-function stopOf({ signal }: StageHost, error: unknown): unknown {
-  if (error instanceof CancelledFailure) return error;
-  if (error instanceof ApplicationFailure || !signal.aborted) return undefined;
-  return signal.reason;
-}
-
-function stalled(stage: Stage, timeoutMs: number): NibbleflowError {
-  return new NibbleflowError('Stalled', `stage ${stage} made no progress for ${Math.round(timeoutMs / 1000)} s`, {
-    fix: 'It is tried once more on a fresh engine. If it stalls again, see the worker log in the state folder.',
-  });
 }

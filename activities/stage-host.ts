@@ -1,10 +1,16 @@
 import { Context } from '@temporalio/activity';
 
+/** Why a stage is stopped: its worker ends, it was cancelled or paused, or the server has given the attempt up. */
+export type StopKind = 'shutdown' | 'cancelled' | 'lost';
+
 /** What the frame needs from whoever runs it. */
 export interface StageHost {
-  /** Names the run, over all attempts of its stages: what failed before a pause counts after it. */
+  /** Names one stage of one run, over all its attempts. */
   readonly run: string;
+  /** Aborted when the stage is asked to stop. */
   readonly signal: AbortSignal;
+  /** Why `signal` was aborted; default: cancelled. */
+  readonly stopKind?: () => StopKind;
   /** Whose log the stage writes to; without it there is none. */
   readonly owner?: StageOwner;
   heartbeat(details: unknown): void;
@@ -25,8 +31,13 @@ export function temporalHost(): StageHost {
   const { workflowExecution, activityId, attempt } = context.info;
   const runId = workflowExecution?.runId ?? '';
   return {
-    run: runId,
+    run: `${runId}/${activityId}`,
     signal: context.cancellationSignal,
+    stopKind: () => {
+      const { workerShutdown, notFound, timedOut, reset } = context.cancellationDetails ?? {};
+      if (workerShutdown === true) return 'shutdown';
+      return notFound === true || timedOut === true || reset === true ? 'lost' : 'cancelled';
+    },
     owner: { run: workflowExecution?.workflowId ?? '', runId, activityId, attempt },
     heartbeat: (details) => context.heartbeat(details),
   };

@@ -67,6 +67,16 @@ export const configSchema = z.strictObject({
       threads: z.number().int().min(1).max(256).nullable().default(null).describe('null: all cores'),
     })
     .prefault({}),
+  worker: z
+    .strictObject({
+      graceSeconds: z
+        .number()
+        .min(4)
+        .max(3600)
+        .default(30)
+        .describe('a worker that is stopped ends within this; stages write a checkpoint at their next step'),
+    })
+    .prefault({}),
   nights: nightsSchema.describe('nightly evaluations by name; `nibbleflow schedule apply` makes them so'),
 });
 

@@ -14,13 +14,16 @@ export const FAILURE_POLICIES: FailurePolicies = {
   OutOfMemory: { attempts: 6, remedy: 'halve-micro-batch' },
   EngineCrashed: { attempts: 5, remedy: 'fresh-engine' },
   Stalled: { attempts: 2, remedy: 'fresh-engine' },
+  // The end of a worker that was told to end costs nothing: never counted.
+  Preempted: { attempts: Number.POSITIVE_INFINITY, remedy: null },
+  WorkerLost: { attempts: 20, remedy: null },
   DiskFull: { attempts: 2, remedy: 'collect-garbage' },
   NonFiniteLoss: { attempts: 1, remedy: null },
   OutputNotWritable: { attempts: 1, remedy: null },
   DeviceUnavailable: { attempts: 1, remedy: null },
   ServerUnavailable: { attempts: 5, remedy: null },
-  // Not counted, for want of a place to keep the count: the server's attempts bound it, to a quarter of an hour or so.
-  StoreUnavailable: { attempts: 50, remedy: null },
+  // Not counted, for want of a place to keep the count: the server's attempts bound it, to two or three hours.
+  StoreUnavailable: { attempts: 500, remedy: null },
   StoreRefused: { attempts: 1, remedy: null },
   // Thrown by a night on purpose.
   QUALITY_REGRESSION: { attempts: 1, remedy: null },
@@ -41,11 +44,14 @@ export const HEARTBEAT_TIMEOUT = '16 seconds';
 /** No stage takes longer; stages that hang are found by their progress timeout. */
 export const START_TO_CLOSE_TIMEOUT = '7 days';
 
-/** Server-side retries. Counted attempts per failure kind are in FAILURE_POLICIES; this bounds killed workers too. */
+/**
+ * Server-side retries. Counted attempts per failure kind are in FAILURE_POLICIES, those of killed workers too: this has to
+ * leave room for workers that are stopped every hour for weeks.
+ */
 export const ACTIVITY_RETRY: RetryPolicy = {
   initialInterval: '1 second',
   backoffCoefficient: 2,
   maximumInterval: '20 seconds',
-  maximumAttempts: 50,
+  maximumAttempts: 500,
   nonRetryableErrorTypes: [...NON_RETRYABLE_KINDS],
 };

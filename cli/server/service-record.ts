@@ -21,6 +21,8 @@ export interface ServiceRecord {
   readonly uiUrl: string | null;
   /** Which build of nibbleflow the worker runs, and with which of the settings that a worker keeps. */
   readonly build: string;
+  /** A worker that is stopped ends within this. */
+  readonly graceSeconds?: number;
   readonly failure: { readonly kind: FailureKind; readonly message: string } | null;
 }
 

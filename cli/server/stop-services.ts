@@ -1,9 +1,10 @@
 import { isRunning, terminate } from './processes.js';
 import type { RunFolder } from './service-record.js';
 
-/** The supervisor ends its worker (15 s at most) and server (10 s) before itself. */
-const SUPERVISOR_GRACE_MS = 30_000;
-const ORPHAN_GRACE_MS = 15_000;
+/** What the supervisor needs beside its worker's grace time: the server's end (10 s) and its own. */
+const SUPERVISOR_RESERVE_MS = 20_000;
+const ORPHAN_RESERVE_MS = 5_000;
+const WORKER_GRACE_SECONDS = 30;
 
 /**
  * Stops the services of a record and whatever of them outlived a killed supervisor. Returns whether anything ran.
@@ -13,10 +14,11 @@ export async function stopServices(runFolder: RunFolder, name: string): Promise<
   if (record === undefined) return false;
   const parts = [record.supervisor, record.worker, record.server];
   const ran = parts.some(isRunning);
-  await terminate(record.supervisor, SUPERVISOR_GRACE_MS);
+  const graceMs = 1000 * (record.graceSeconds ?? WORKER_GRACE_SECONDS);
+  await terminate(record.supervisor, graceMs + SUPERVISOR_RESERVE_MS);
   const latest = runFolder.read(name) ?? record;
   for (const part of [record.worker, latest.worker, record.server, latest.server]) {
-    await terminate(part, ORPHAN_GRACE_MS);
+    await terminate(part, graceMs + ORPHAN_RESERVE_MS);
   }
   runFolder.remove(name);
   return ran;

@@ -17,7 +17,8 @@ import { buildId, RunFolder, recordName, type ServiceRecord } from './service-re
 import { startDevServer } from './start-server.js';
 
 const WORKER_START_TIMEOUT_MS = 60_000;
-const WORKER_GRACE_MS = 15_000;
+/** A worker's process is given this much longer than the grace time that it keeps itself. */
+const WORKER_RESERVE_SECONDS = 5;
 const SERVER_GRACE_MS = 10_000;
 const RESTART_DELAY_MS = 500;
 /** A process that ends this often within a minute is not restarted again. */
@@ -95,7 +96,7 @@ export class Supervisor {
 
   private async stop(): Promise<void> {
     this.stopping = true;
-    await terminate(this.worker, WORKER_GRACE_MS);
+    await terminate(this.worker, workerGraceMs(this.options.loaded));
     await terminate(this.server, SERVER_GRACE_MS);
     this.runFolder.remove(this.name);
   }
@@ -237,9 +238,15 @@ export class Supervisor {
       namespace: this.target.namespace,
       uiUrl: this.uiUrl,
       build: this.build,
+      graceSeconds: this.options.loaded.config.worker.graceSeconds,
       failure: null,
     };
     this.runFolder.write(this.name, record);
     return record;
   }
+}
+
+/** A worker that is stopped ends within its grace time; it is killed a little later. */
+function workerGraceMs({ config }: LoadedConfig): number {
+  return 1000 * (config.worker.graceSeconds + WORKER_RESERVE_SECONDS);
 }

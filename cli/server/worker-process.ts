@@ -19,14 +19,15 @@ import { workflowBundleFile } from './workflow-bundle-file.js';
 
 /** How often pending heartbeats are sent: the delay of a cancellation and of the progress that people see. */
 const HEARTBEAT_INTERVAL = '1 second';
-/** Cancelled activities have this long to clean up when the worker is asked to stop. */
-const SHUTDOWN_LIMIT = '10 seconds';
+/** What remains of the grace time when stages are aborted: to clean up, to tell the server, to end the engines. */
+const SHUTDOWN_RESERVE_MS = 3_000;
 
 /**
- * The worker's process: one Worker per task queue in it, one store, one pool of engines. Started by the supervisor with
- * the address and namespace as arguments; stops on SIGTERM, SIGINT or when the supervisor is gone.
+ * The worker's process: one Worker per task queue in it, one store, one pool of engines. Started by the supervisor or
+ * `nibbleflow worker` with address, namespace and the queues to serve as arguments; stops on SIGTERM, SIGINT or when the supervisor is gone: stages write a checkpoint at
+ * their next step and go on from it on the next worker.
  */
-async function main(address: string, namespace: string): Promise<void> {
+async function main(address: string, namespace: string, queues: readonly string[]): Promise<void> {
   const log = pino({ name: 'worker' });
   Runtime.install({
     logger: new DefaultLogger('INFO', ({ level, message, meta }) =>
@@ -39,7 +40,9 @@ async function main(address: string, namespace: string): Promise<void> {
   logs.removeOld(Date.now());
   const engines = new EnginePool();
   const store = await openStore(loaded);
-  const deps = { store, engines, policies: FAILURE_POLICIES, facts: machineFacts(), logs };
+  const graceMs = 1000 * config.worker.graceSeconds;
+  const shutdownGraceMs = graceMs - SHUTDOWN_RESERVE_MS;
+  const deps = { store, engines, policies: FAILURE_POLICIES, facts: machineFacts(), logs, shutdownGraceMs };
   const activities = createActivities({ ...deps, resolveEvaluation: foldersOf(loaded) }, ACTIVITY_FACTORIES);
   const { options } = await connectionSettings();
   const connection = await NativeConnection.connect({ ...options, address });
@@ -50,18 +53,15 @@ async function main(address: string, namespace: string): Promise<void> {
     activities,
     maxHeartbeatThrottleInterval: HEARTBEAT_INTERVAL,
     defaultHeartbeatThrottleInterval: HEARTBEAT_INTERVAL,
-    shutdownForceTime: SHUTDOWN_LIMIT,
+    shutdownForceTime: graceMs,
   };
-  const workers = await Promise.all([
-    Worker.create({
-      ...common,
-      ...workflowCode(),
-      taskQueue: cpu.name,
-      maxConcurrentActivityTaskExecutions: cpu.slots,
-    }),
-    Worker.create({ ...common, taskQueue: gpu.name, maxConcurrentActivityTaskExecutions: gpu.slots }),
-    Worker.create({ ...common, taskQueue: hostQueue(loaded.stateDir), maxConcurrentActivityTaskExecutions: cpu.slots }),
-  ]);
+  const slots = { maxConcurrentActivityTaskExecutions: cpu.slots };
+  const served: WorkerOptions[] = [{ ...common, ...slots, taskQueue: hostQueue(loaded.stateDir) }];
+  if (queues.includes('cpu')) served.push({ ...common, ...slots, ...workflowCode(), taskQueue: cpu.name });
+  if (queues.includes('gpu')) {
+    served.push({ ...common, taskQueue: gpu.name, maxConcurrentActivityTaskExecutions: gpu.slots });
+  }
+  const workers = await Promise.all(served.map((options) => Worker.create(options)));
   process.on('disconnect', () => process.kill(process.pid, 'SIGTERM'));
   const running = Promise.all(workers.map((worker) => worker.run()));
   process.send?.({ type: 'ready' });
@@ -88,9 +88,10 @@ function workflowCode(): Partial<WorkerOptions> {
   return { workflowsPath: compiledFile('workflows/index.js') };
 }
 
-const [address, namespace] = process.argv.slice(2);
-if (address === undefined || namespace === undefined) throw new Error('usage: worker-process ADDRESS NAMESPACE');
-main(address, namespace).then(
+const [address, namespace, queues = 'cpu,gpu'] = process.argv.slice(2);
+if (address === undefined || namespace === undefined)
+  throw new Error('usage: worker-process ADDRESS NAMESPACE [QUEUES]');
+main(address, namespace, queues.split(',')).then(
   () => process.exit(0),
   (error: unknown) => {
     console.error(error);

@@ -20,6 +20,8 @@ export interface SavedCheckpoint {
 export class ObservedRun {
   /** Progress of finetuning, as heartbeats carried it. */
   readonly finetuning: Progress[] = [];
+  /** Progress of all stages. */
+  readonly progress: Progress[] = [];
   private summary: RunSummary | undefined;
   private said = '';
   private readonly command: ChildProcess;
@@ -41,6 +43,16 @@ export class ObservedRun {
       if (last !== undefined && saved !== undefined && last.done >= saved.done + steps) return saved;
       if (this.command.exitCode !== null) throw new Error(`the run ended before: ${this.said}`);
       await sleep(200);
+    }
+  }
+
+  /** Resolves with what was told when `stage` has done at least `done` of its units and is not at its end. */
+  async inMid(stage: Progress['stage'], done: number): Promise<Progress> {
+    for (;;) {
+      const last = this.progress.at(-1);
+      if (last?.stage === stage && last.done >= done && last.done < last.total) return last;
+      if (this.command.exitCode !== null) throw new Error(`the run ended before: ${this.said}`);
+      await sleep(50);
     }
   }
 
@@ -71,6 +83,7 @@ export class ObservedRun {
   }
 
   private keep(event: { event: string; inside?: Progress | null; summary?: RunSummary }): void {
+    if (event.event === 'progress' && event.inside) this.progress.push(event.inside);
     if (event.event === 'progress' && event.inside?.stage === 'finetune') this.finetuning.push(event.inside);
     if (event.event === 'finished') this.summary = event.summary;
   }
