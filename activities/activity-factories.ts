@@ -6,7 +6,6 @@ import { createConvertPipeline } from './convert-pipeline.js';
 import { createCorrectParameters } from './correct-parameters.js';
 import type { ActivityFactories } from './create-activities.js';
 import { createCutBlocks } from './cut-blocks.js';
-import { createEvaluatePipeline } from './evaluate-pipeline.js';
 import { createExtractShard } from './extract-shard.js';
 import { createFinetuneParameters } from './finetune-parameters.js';
 import { createImportFolder } from './import-folder.js';
@@ -19,6 +18,7 @@ import { createMeasureSensitivity } from './measure-sensitivity.js';
 import { createMergeBlocks } from './merge-blocks.js';
 import { createNotifyNight } from './notify-night.js';
 import { createObserveActivations } from './observe-activations.js';
+import { createPlanEvaluation } from './plan-evaluation.js';
 import { createPlanQuantization } from './plan-quantization.js';
 import { createPrepareNight } from './prepare-night.js';
 import { createReconstructBlock } from './reconstruct-block.js';
@@ -49,9 +49,9 @@ export const ACTIVITY_FACTORIES: ActivityFactories = {
   mergeBlocks: createMergeBlocks,
   finetuneParameters: createFinetuneParameters,
   convertPipeline: createConvertPipeline,
-  evaluatePipeline: createEvaluatePipeline,
   renderReport: createRenderReport,
   renderSweep: createRenderSweep,
+  planEvaluation: createPlanEvaluation,
   importFolder: createImportFolder,
   importReference: createImportReference,
   sampleShard: createSampleShard,

@@ -4,11 +4,11 @@ import {
   compareDenoisersInputSchema,
   type EvaluationActivities,
 } from '../contracts/evaluation-activities.js';
-import { recipeSchema } from '../contracts/recipe.js';
+import { type Recipe, recipeSchema } from '../contracts/recipe.js';
 import type { DenoiserComparison } from '../evaluation/denoiser-comparison.js';
 import { ErrorEnergy } from '../evaluation/metrics/error-energy.js';
 import { relativeMseOf } from '../evaluation/metrics/relative-mse.js';
-import { type DenoiserPairs, denoiserError } from '../evaluation/sampling/denoiser-pairs.js';
+import { type DenoiserPairs, denoiserError, pairsOfEachStep } from '../evaluation/sampling/denoiser-pairs.js';
 import { evaluationTriples } from '../evaluation/sampling/evaluation-triples.js';
 import { writeModel } from '../models/onnx/model-proto.js';
 import { branchesOf, encodeConditions } from '../models/pipelines/encode-conditions.js';
@@ -20,7 +20,7 @@ import { asFloat32, concatRows, type Float32Tensor, type Tensor } from '../model
 import { candidateGraph } from './candidate-graph.js';
 import type { EngineExecutor } from './engine/engine-executor.js';
 import { EVALUATION_BATCH } from './evaluation-sampling.js';
-import { compareActivations, compareLayers } from './layer-comparison.js';
+import { compareActivations, compareLayers, type LayerComparison } from './layer-comparison.js';
 import { type ActivityDeps, runStage, type StageContext } from './stage-frame.js';
 import { loadPipeline } from './stored-pipeline.js';
 
@@ -31,17 +31,33 @@ export function createCompareDenoisers(deps: ActivityDeps): EvaluationActivities
   return (rawInput) =>
     runStage(
       deps,
-      { stage: 'compare', version: 3, input: compareDenoisersInputSchema },
+      {
+        stage: 'compare',
+        version: 4,
+        input: compareDenoisersInputSchema,
+        key: ({ inside, ...input }) => ({
+          ...input,
+          inside: inside && { ...inside, recipe: planSettings(inside.recipe) },
+        }),
+      },
       rawInput,
       async (input, context): Promise<Omit<CompareDenoisersResult, 'reused' | 'seconds'>> => {
         const comparison = await context.withEngine(input.compute, (executor) => compare(input, context, executor));
         const share = (100 * comparison.denoiserRelativeMse).toFixed(2);
         return {
           comparison: await context.store.putJson('comparison', comparison),
+          arithmetic: comparison.arithmetic,
           summary: `denoiser error ${share} % on ${comparison.calls} calls, ${comparison.layers.length} layers compared`,
         };
       },
     );
+}
+
+/** What decides which layers are compared. */
+function planSettings(recipe: Recipe | null): unknown {
+  if (recipe === null) return null;
+  const { weights, activations, edges, attention, overrides, transforms } = recipe;
+  return { weights, activations, edges, attention, overrides, transforms };
 }
 
 async function compare(input: Input, context: StageContext, executor: EngineExecutor): Promise<DenoiserComparison> {
@@ -67,10 +83,7 @@ async function compare(input: Input, context: StageContext, executor: EngineExec
     },
   });
   await denoiser.release();
-  // Every layer is looked for under its node's name, split ones included; what a candidate has not, is left out.
-  const recipe = recipeSchema.parse({ name: 'every-layer' });
-  const options = { context, executor, reference, candidate: graph, recipe, pairs };
-  const layers = await compareLayers(options);
+  const options = { context, executor, reference, candidate: graph, pairs };
   return {
     schemaVersion: 1,
     calls: pairs.triples.length,
@@ -78,10 +91,25 @@ async function compare(input: Input, context: StageContext, executor: EngineExec
     pictures: [...byImage]
       .map(([image, { signal, noise }]) => ({ image, signal, noise }))
       .sort((a, b) => a.image - b.image),
-    ...layers,
-    drift: await compareActivations(options),
+    ...(input.inside === null ? NOTHING_INSIDE : await compareInside(options, input.inside)),
     arithmetic,
   };
+}
+
+type Inside = Pick<DenoiserComparison, 'layers' | 'layerTimesteps' | 'drift'>;
+
+const NOTHING_INSIDE: Inside = { layers: [], layerTimesteps: { layers: [], timesteps: [], errors: [] }, drift: null };
+
+/** The layers' outputs, and the drift of their histograms. */
+async function compareInside(
+  options: Omit<LayerComparison, 'recipe'>,
+  { recipe, driftCalls }: NonNullable<Input['inside']>,
+): Promise<Inside> {
+  // Without a recipe, every layer is looked for under its node's name, split ones included; what a candidate has not, is left out.
+  const named = { ...options, recipe: recipe ?? recipeSchema.parse({ name: 'every-layer' }) };
+  const layers = await compareLayers(named);
+  const pairs = driftCalls === null ? options.pairs : pairsOfEachStep(options.pairs, driftCalls);
+  return { ...layers, drift: await compareActivations({ ...named, pairs }) };
 }
 
 /** What the float denoiser saw and said, from the shards that kept some of it. */

@@ -4,20 +4,16 @@ import { layerRoleSchema } from '../contracts/recipe.js';
 import type { StageRow } from '../contracts/run-summary.js';
 import type { Score } from '../contracts/score.js';
 import type { DenoiserComparison } from '../evaluation/denoiser-comparison.js';
-import type { EvaluationDetails, TimestepDifferences } from '../evaluation/evaluation-details.js';
-import type { PictureSource } from '../evaluation/features/picture-source.js';
-import type { Images } from '../evaluation/metrics/image-pairs.js';
-import type { Fact, LatencyData, LayerRow, ReportData, ScoreRole, SizeData } from '../evaluation/report/report-data.js';
+import type { EvaluationDetails } from '../evaluation/evaluation-details.js';
+import type { Fact, LatencyData, LayerRow, ReportData, SizeData } from '../evaluation/report/report-data.js';
+import { differenceSeries } from '../evaluation/report/score-columns.js';
 import { sizeParts } from '../evaluation/report/size-parts.js';
 import { readComponentGraph } from '../models/pipelines/component-graph.js';
 import { componentBytes } from '../models/pipelines/open-component.js';
-import { concatRows } from '../models/tensors/tensor.js';
 import { bytesByPart } from '../quantization/conversion/bytes-by-part.js';
-import { openStoredPictures } from './images/stored-pictures.js';
-import { loadShards } from './load-artifacts.js';
 import { MANIFEST_FILE } from './output-folder.js';
 import { packageVersion } from './package-file.js';
-import { extremePrompts, sampleSheet } from './sample-sheet.js';
+import { sampleSheets } from './sample-sheet.js';
 import type { LocalStore } from './store/local-store.js';
 import { loadPipeline } from './stored-pipeline.js';
 
@@ -38,9 +34,6 @@ const layerRowSchema = z.looseObject({
   skipped: z.string().nullable(),
   reason: z.string().optional(),
 });
-
-/** Pictures in the grid at most. */
-const SHOWN = 12;
 
 export interface EvaluationReport {
   readonly data: ReportData;
@@ -129,40 +122,20 @@ function subjectsOf({ spec }: Input): Fact[] {
   ];
 }
 
-function seriesOf(
-  { candidate, floor }: EvaluationDetails,
-  name: string,
-): Pick<ReportData, 'timestepSqnr' | 'trajectoryError'> {
-  const sides: readonly (readonly [ScoreRole, string, TimestepDifferences | null])[] = [
-    ['floor', 'noise floor (float, other seeds)', floor],
-    ['after', name, candidate],
-  ];
-  const known = sides.flatMap(([role, label, points]) => (points === null ? [] : [{ role, label, points }]));
-  return known.length === 0 ? {} : { timestepSqnr: known, trajectoryError: known };
+function seriesOf({ candidate, floor }: EvaluationDetails, name: string) {
+  return differenceSeries([
+    { role: 'floor', label: 'noise floor (float, other seeds)', points: floor },
+    { role: 'after', label: name, points: candidate },
+  ]);
 }
 
-async function sheetsOf(store: LocalStore, input: Input, prompts: readonly string[], details: EvaluationDetails) {
-  if (input.floatImages === null) return null;
-  const float = await openStoredPictures(store, await loadShards(store, input.floatImages));
-  const candidate = await openStoredPictures(store, await loadShards(store, input.candidateImages));
-  const first = Array.from({ length: Math.min(SHOWN, float.n) }, (_, i) => i);
-  const [left, right] = [await picturesOf(float, first), await picturesOf(candidate, first)];
-  const extremes = await extremePrompts({
-    values: details.pictures.psnr ?? [],
-    metric: 'PSNR',
-    unit: 'dB',
-    better: 'higher',
-    prompts,
-    read: async (indices) => ({
-      float: await picturesOf(float, indices),
-      candidate: await picturesOf(candidate, indices),
-    }),
-  });
-  return { samples: await sampleSheet(left, right, prompts), extremes };
-}
-
-async function picturesOf(source: PictureSource, indices: readonly number[]): Promise<Images> {
-  return concatRows(await source.read(indices)) as Images;
+async function sheetsOf(
+  store: LocalStore,
+  { floatImages: float, candidateImages: candidate }: Input,
+  prompts: readonly string[],
+  { pictures }: EvaluationDetails,
+) {
+  return float === null ? null : sampleSheets(store, { float, candidate }, prompts, pictures.psnr ?? []);
 }
 
 async function sizeOf(store: LocalStore, { candidatePipeline, floatPipeline }: Input): Promise<SizeData | undefined> {

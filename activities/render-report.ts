@@ -1,15 +1,15 @@
 import { join } from 'node:path';
 import { type Activities, type RenderReportResult, renderReportInputSchema } from '../contracts/activities.js';
 import type { ArtifactRef } from '../contracts/artifact.js';
-import { PICTURES_FILE, SCORES_FILE } from '../contracts/picture-scores.js';
+import { PICTURES_FILE, PROTOCOL_FILE, SCORES_FILE } from '../contracts/picture-scores.js';
 import type { RunSummary } from '../contracts/run-summary.js';
 import { renderModelCard } from '../evaluation/report/model-card.js';
 import { renderReport } from '../evaluation/report/render-report.js';
-import type { LayerRow } from '../evaluation/report/report-data.js';
-import type { RoledScores } from '../evaluation/report/score-columns.js';
+import { frechetOf } from '../evaluation/report/score-columns.js';
+import { headlineOf } from '../evaluation/score-headline.js';
 import { isIntact, MANIFEST_FILE, type OutputFile, ownManifest, publishFolder } from './output-folder.js';
 import { packageVersion } from './package-file.js';
-import { needed, type ReportInput, reportData, withoutMachinePaths } from './report-data.js';
+import { type CollectedReport, needed, type ReportInput, reportData, withoutMachinePaths } from './report-data.js';
 import { type ActivityDeps, runStage, type StageContext } from './stage-frame.js';
 import { loadManifest } from './stored-pipeline.js';
 
@@ -17,7 +17,10 @@ const REPORT_FILE = 'report.html';
 const SAMPLES_FILE = 'samples.png';
 
 /** An input that is an earlier output has these of another run. */
-const OWN_FILES: ReadonlySet<string> = new Set([REPORT_FILE, SAMPLES_FILE, MANIFEST_FILE, SCORES_FILE, PICTURES_FILE]);
+const OWN_FILES: ReadonlySet<string> = new Set([
+  ...[REPORT_FILE, SAMPLES_FILE, MANIFEST_FILE],
+  ...[SCORES_FILE, PICTURES_FILE, PROTOCOL_FILE],
+]);
 
 /** Writes the output folder: the shipped model files, a model card, the manifest, the scores, the report and sample pictures. */
 export function createRenderReport(deps: ActivityDeps): Activities['renderReport'] {
@@ -26,7 +29,7 @@ export function createRenderReport(deps: ActivityDeps): Activities['renderReport
       deps,
       {
         stage: 'report',
-        version: 2,
+        version: 3,
         input: renderReportInputSchema,
         // Run ids and stage times differ between runs of the same thing; what they made does not.
         key: ({ spec, artifacts }) => ({ ...spec, source: '', artifacts }),
@@ -50,7 +53,8 @@ async function publish(
 ): Promise<Omit<RenderReportResult, 'reused' | 'seconds'>> {
   const { store } = context;
   const { spec, artifacts } = input;
-  const { data, samples, evaluations, pictures } = await reportData(store, input);
+  const collected = await reportData(store, input);
+  const { data } = collected;
   const put = (text: string): Promise<ArtifactRef> => store.put('file', new TextEncoder().encode(text));
   const shipped = await loadManifest(store, needed(artifacts, 'convert.pipeline'));
   const reportRef = await store.put('report', new TextEncoder().encode(renderReport(data)));
@@ -58,18 +62,13 @@ async function publish(
     { path: 'README.md', ref: await put(renderModelCard(data)) },
     { path: REPORT_FILE, ref: reportRef },
     { path: SCORES_FILE, ref: await put(`${JSON.stringify(data.scoreList ?? [], null, 2)}\n`) },
-    ...(pictures === null ? [] : [{ path: PICTURES_FILE, ref: await put(`${JSON.stringify(pictures)}\n`) }]),
-    ...(samples === null ? [] : [{ path: SAMPLES_FILE, ref: await store.put('file', samples) }]),
+    { path: PICTURES_FILE, ref: await put(`${JSON.stringify(collected.pictures)}\n`) },
+    { path: PROTOCOL_FILE, ref: needed(artifacts, 'evaluate-floor.protocol') },
+    { path: SAMPLES_FILE, ref: await store.put('file', collected.samples) },
   ];
   const files = [...shipped.files.filter(({ path }) => !OWN_FILES.has(path)), ...own];
   await context.breathe();
-  await publishFolder(
-    store,
-    spec.out,
-    files,
-    manifestOf(input, files, evaluations, data.layers ?? []),
-    context.key.slice(0, 8),
-  );
+  await publishFolder(store, spec.out, files, manifestOf(input, files, collected), context.key.slice(0, 8));
   const bytes = files.reduce((sum, { ref }) => sum + ref.sizeBytes, 0);
   return {
     out: spec.out,
@@ -83,11 +82,11 @@ async function publish(
 function manifestOf(
   { spec, workflowId, runId, artifacts, facts }: ReportInput,
   files: readonly OutputFile[],
-  evaluations: readonly RoledScores[],
-  layers: readonly LayerRow[],
+  { data, evaluations, protocol, floatToReference }: CollectedReport,
 ): unknown {
   const { recipe, compute, pipelineName, sourceDigest, prompts } = spec;
   const short = ({ digest, sizeBytes }: ArtifactRef) => ({ digest, sizeBytes });
+  const reference = artifacts['evaluate-floor.reference'];
   return {
     generator: 'nibbleflow',
     schemaVersion: 1,
@@ -107,17 +106,16 @@ function manifestOf(
         .filter(([name]) => !name.startsWith('latency.'))
         .map(([name, ref]) => [name, short(ref)]),
     ),
-    scores: evaluations.map(({ role, scores }) => ({
-      role,
-      label: scores.label,
-      samples: scores.samples,
-      arithmetic: scores.arithmetic,
-      latentSqnrDb: scores.latentSqnrDb,
-      frechet: scores.frechet,
-      denoiserRelativeMse: scores.denoiserRelativeMse,
-    })),
+    protocol,
+    ...(reference === undefined ? {} : { reference: { name: 'of the pipeline', digest: reference.digest } }),
+    scores: evaluations.map(({ role, label, arithmetic, scores }) => {
+      const { psnrDb, ssim, latentSqnrDb, denoiserRelativeMse } = headlineOf(scores);
+      const frechet = { ...frechetOf(scores), floatToReference };
+      const { samples } = recipe.evaluation;
+      return { role, label, samples, arithmetic, psnrDb, ssim, latentSqnrDb, frechet, denoiserRelativeMse };
+    }),
     // What later evaluations of the folder say of each layer; errors are theirs.
-    layers: layers.map(({ error: _, ...layer }) => layer),
+    layers: (data.layers ?? []).map(({ error: _, ...layer }) => layer),
     files: Object.fromEntries(files.map(({ path, ref }) => [path, short(ref)])),
   };
 }

@@ -1,23 +1,17 @@
 import { basename } from 'node:path';
 import type { ArtifactRef } from '../contracts/artifact.js';
 import type { PictureScores } from '../contracts/picture-scores.js';
+import type { Protocol } from '../contracts/protocol.js';
 import type { Recipe } from '../contracts/recipe.js';
-import type { RunSummary, StageRow } from '../contracts/run-summary.js';
+import { evaluationLabel, type RunSummary, type StageRow } from '../contracts/run-summary.js';
+import type { Score } from '../contracts/score.js';
 import type { RunSpec } from '../contracts/stages.js';
-import type { Images } from '../evaluation/metrics/image-pairs.js';
-import { scoresOf } from '../evaluation/pipeline-score-rows.js';
-import type { PipelineScores } from '../evaluation/pipeline-scores.js';
+import type { DenoiserComparison } from '../evaluation/denoiser-comparison.js';
+import type { EvaluationDetails } from '../evaluation/evaluation-details.js';
+import { significant } from '../evaluation/report/format-number.js';
 import { coverageData, layerRows } from '../evaluation/report/layer-rows.js';
-import type {
-  FinetuningData,
-  LatencyData,
-  PromptExtremes,
-  ReportData,
-  SampleSheet,
-  ScoreRole,
-  SizeData,
-} from '../evaluation/report/report-data.js';
-import { type RoledScores, scoreTableData, timestepSeries } from '../evaluation/report/score-columns.js';
+import type { FinetuningData, LatencyData, ReportData, SizeData } from '../evaluation/report/report-data.js';
+import { differenceSeries, frechetOf, type RoledScores, scoreTableData } from '../evaluation/report/score-columns.js';
 import { sizeParts } from '../evaluation/report/size-parts.js';
 import { readComponentGraph } from '../models/pipelines/component-graph.js';
 import { componentBytes } from '../models/pipelines/open-component.js';
@@ -29,7 +23,7 @@ import type { CurvePoint } from '../quantization/finetuning/finetuning-state.js'
 import type { QuantizationPlan } from '../quantization/layer-plan.js';
 import { loadPlan, loadPrompts } from './load-artifacts.js';
 import { packageVersion } from './package-file.js';
-import { extremePrompts, picturesAt, sampleSheet } from './sample-sheet.js';
+import { sampleSheets } from './sample-sheet.js';
 import { sensitivityData } from './sensitivity-data.js';
 import type { LocalStore } from './store/local-store.js';
 import { loadPipeline } from './stored-pipeline.js';
@@ -53,41 +47,57 @@ const EVALUATIONS = [
 
 export interface CollectedReport {
   readonly data: ReportData;
-  /** The sample grid as a PNG; null for pictures without three channels. */
-  readonly samples: Uint8Array | null;
+  /** The sample grid as a PNG. */
+  readonly samples: Uint8Array;
   readonly evaluations: readonly RoledScores[];
-  /** Same-seed values of every picture of the shipped pipeline; null when nothing was evaluated. */
-  readonly pictures: PictureScores | null;
+  /** Fréchet distance of the float pictures to the reference; null without one. */
+  readonly floatToReference: number | null;
+  readonly protocol: StoredProtocol;
+  /** Same-seed values of every picture of the shipped pipeline. */
+  readonly pictures: PictureScores;
 }
+
+/** What protocol.json holds. */
+export type StoredProtocol = Protocol & { readonly digest: string };
 
 /** Everything the report shows, from the artifacts of a run. */
 export async function reportData(store: LocalStore, input: ReportInput): Promise<CollectedReport> {
   const { spec, artifacts, summary, facts } = input;
   const evaluations = await loadEvaluations(store, artifacts);
-  const shipped = evaluations.at(-1)?.scores;
+  const shipped = evaluations.at(-1);
+  if (shipped === undefined) throw new RangeError('the run has no evaluation');
+  const floatToReference = await floatToReferenceOf(store, artifacts);
+  const comparison = (await store.getJson(needed(artifacts, 'evaluate.comparison'))) as DenoiserComparison;
+  const { digest, ...settings } = await loadProtocol(store, artifacts);
   const plan = await loadPlan(
     store,
     artifacts['mixed-precision.plan'] ?? artifacts['arrange.plan'] ?? needed(artifacts, 'plan.plan'),
   );
   const prompts = (await loadPrompts(store, needed(artifacts, 'import.prompts'))).evaluation;
-  const sheets = await sheetsOf(store, artifacts, prompts, shipped);
-  const errors = new Map((shipped?.layers ?? []).map(({ name, error }) => [name, error]));
+  const sheets = await sampleSheets(
+    store,
+    { float: needed(artifacts, 'evaluate-floor.floatImages'), candidate: needed(artifacts, 'evaluate.images') },
+    prompts,
+    shipped.details.pictures.psnr ?? [],
+  );
+  const errors = new Map(comparison.layers.map(({ name, error }) => [name, error]));
   const size = await sizeOf(store, artifacts, plan);
   const data: ReportData = {
     pipeline: spec.pipelineName,
     scheme: schemeOf(spec),
-    scores: scoreTableData(evaluations),
+    scores: scoreTableData(evaluations, floatToReference),
     compute: spec.compute,
-    scoreList:
-      shipped === undefined ? [] : scoresOf(shipped, floorOf(evaluations), spec.recipe.evaluation.timestepPairs),
+    scoreList: withFloatBeside(shipped.scores, floatToReference),
+    protocol: { settings, digest },
     size: size.data,
     coverage: { ...coverageData(plan, bitsLabel), ...(summary.branches ? { branches: summary.branches } : {}) },
-    notices: plan.notices,
-    samples: sheets?.samples.sheet,
-    extremes: sheets?.extremes,
-    timestepSqnr: timestepSeries(evaluations),
+    notices: [...(plan.notices ?? []), ...shipped.details.notes],
+    samples: sheets.samples.sheet,
+    extremes: sheets.extremes,
+    ...differenceSeries(evaluations.map(({ role, label, details }) => ({ role, label, points: details.candidate }))),
     layers: layerRows(plan, errors, size.byLayer),
-    layerTimesteps: shipped?.layerTimesteps ?? undefined,
+    layerTimesteps: comparison.layerTimesteps,
+    drift: comparison.drift ?? undefined,
     latency: await latencyOf(store, artifacts),
     sensitivity: await sensitivityData({
       store,
@@ -102,8 +112,10 @@ export async function reportData(store: LocalStore, input: ReportInput): Promise
     recipe: withoutMachinePaths(spec.recipe),
     run: { workflowId: input.workflowId, runId: input.runId },
   };
-  const pictures = shipped === undefined ? null : pictureScores(spec, prompts, shipped);
-  return { data, samples: sheets?.samples.png ?? null, evaluations, pictures };
+  return {
+    ...{ data, samples: sheets.samples.png, evaluations, floatToReference, protocol: { ...settings, digest } },
+    pictures: pictureScores(spec, prompts, shipped.details),
+  };
 }
 
 async function latencyOf(store: LocalStore, artifacts: ReportInput['artifacts']): Promise<LatencyData | undefined> {
@@ -111,20 +123,38 @@ async function latencyOf(store: LocalStore, artifacts: ReportInput['artifacts'])
   return ref === undefined ? undefined : ((await store.getJson(ref)) as LatencyData);
 }
 
-function floorOf(evaluations: readonly RoledScores[]): PipelineScores | null {
-  return evaluations.find(({ role }) => role === 'floor')?.scores ?? null;
+/** Settings of the evaluations, as protocol.json holds them. */
+async function loadProtocol(store: LocalStore, artifacts: ReportInput['artifacts']): Promise<StoredProtocol> {
+  return (await store.getJson(needed(artifacts, 'evaluate-floor.protocol'))) as StoredProtocol;
 }
 
-function pictureScores({ recipe, sourceDigest }: RunSpec, prompts: readonly string[], scores: PipelineScores) {
-  const { psnrDb, ssim, samples } = scores;
+async function floatToReferenceOf(store: LocalStore, artifacts: ReportInput['artifacts']): Promise<number | null> {
+  const ref = artifacts['evaluate-floor.floatScores'];
+  return ref === undefined ? null : frechetOf((await store.getJson(ref)) as Score[]).toReference;
+}
+
+/** Distances to the reference say how far the float pictures are from it. */
+function withFloatBeside(scores: readonly Score[], floatToReference: number | null): Score[] {
+  if (floatToReference === null) return [...scores];
+  const note = `the float pictures themselves are ${significant(floatToReference)} from the reference`;
+  return scores.map((score) =>
+    score.metric === 'frechet' && score.against === 'reference' ? { ...score, notes: [...score.notes, note] } : score,
+  );
+}
+
+function pictureScores(
+  { recipe, sourceDigest }: RunSpec,
+  prompts: readonly string[],
+  { pictures }: EvaluationDetails,
+): PictureScores {
   return {
-    schemaVersion: 1 as const,
-    prompts: prompts.slice(0, samples),
+    schemaVersion: 1,
+    prompts: prompts.slice(0, recipe.evaluation.samples),
     seed: recipe.evaluation.seed,
     steps: recipe.sampling.steps,
     guidance: recipe.sampling.guidance,
     float: sourceDigest,
-    values: { psnr: [...psnrDb], ssim: [...ssim] },
+    values: Object.fromEntries(Object.entries(pictures).map(([metric, values]) => [metric, [...values]])),
   };
 }
 
@@ -148,46 +178,22 @@ export function needed(artifacts: ReportInput['artifacts'], name: string): Artif
 
 async function loadEvaluations(store: LocalStore, artifacts: ReportInput['artifacts']): Promise<RoledScores[]> {
   const found: RoledScores[] = [];
+  const finetunes = artifacts['finetune.parameters'] !== undefined;
   for (const [id, role] of EVALUATIONS) {
-    const ref = artifacts[`${id}.scores`];
-    if (ref === undefined) continue;
-    found.push({ role: shownRole(role, artifacts), scores: (await store.getJson(ref)) as PipelineScores });
+    const [scores, details] = [artifacts[`${id}.scores`], artifacts[`${id}.details`]];
+    if (scores === undefined || details === undefined) continue;
+    const comparison = artifacts[`${id}.comparison`];
+    found.push({
+      // Without finetuning the shipped folder is the one before it.
+      role: role === 'after' && !finetunes ? 'before' : role,
+      label: evaluationLabel(id, finetunes),
+      scores: (await store.getJson(scores)) as Score[],
+      details: (await store.getJson(details)) as EvaluationDetails,
+      arithmetic:
+        comparison === undefined ? 'float' : ((await store.getJson(comparison)) as DenoiserComparison).arithmetic,
+    });
   }
   return found;
-}
-
-/** Without finetuning the shipped folder is the one before it. */
-function shownRole(role: ScoreRole, artifacts: ReportInput['artifacts']): ScoreRole {
-  return role === 'after' && artifacts['finetune.parameters'] === undefined ? 'before' : role;
-}
-
-interface Sheets {
-  readonly samples: { readonly png: Uint8Array; readonly sheet: SampleSheet };
-  readonly extremes: PromptExtremes | undefined;
-}
-
-async function sheetsOf(
-  store: LocalStore,
-  artifacts: ReportInput['artifacts'],
-  prompts: readonly string[],
-  scores: PipelineScores | undefined,
-): Promise<Sheets | null> {
-  const { tensors } = readSafetensors(await store.get(needed(artifacts, 'evaluate.images')));
-  const [float, images] = [tensors.get('float'), tensors.get('images')];
-  if (float?.dims[3] !== 3 || images === undefined) return null;
-  const sides = { float: float as Images, candidate: images as Images };
-  const extremes = await extremePrompts({
-    values: scores?.psnrDb ?? [],
-    metric: 'PSNR',
-    unit: 'dB',
-    better: 'higher',
-    prompts,
-    read: async (indices) => ({
-      float: picturesAt(sides.float, indices),
-      candidate: picturesAt(sides.candidate, indices),
-    }),
-  });
-  return { samples: await sampleSheet(sides.float, sides.candidate, prompts), extremes };
 }
 
 async function sizeOf(

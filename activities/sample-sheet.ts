@@ -1,10 +1,15 @@
 import sharp from 'sharp';
+import type { ArtifactRef } from '../contracts/artifact.js';
+import type { PictureSource } from '../evaluation/features/picture-source.js';
 import { type Images, imageSize } from '../evaluation/metrics/image-pairs.js';
 import { significant } from '../evaluation/report/format-number.js';
 import type { PromptExtremes, SampleSheet } from '../evaluation/report/report-data.js';
 import { composeGrid } from '../evaluation/report/sample-grid.js';
 import { selectExtremes } from '../evaluation/report/select-extremes.js';
 import { concatRows, sliceRows } from '../models/tensors/tensor.js';
+import { openStoredPictures } from './images/stored-pictures.js';
+import { loadShards } from './load-artifacts.js';
+import type { LocalStore } from './store/local-store.js';
 
 /** Triples in the grid. */
 const SHOWN = 12;
@@ -53,9 +58,37 @@ export async function extremePrompts(options: ExtremePromptsOptions): Promise<Pr
   return { metric, unit, better, n: values.length, worst: await sheetOf(worst), best: await sheetOf(best) };
 }
 
-/** Pictures at these indices, in this order. */
-export function picturesAt(images: Images, indices: readonly number[]): Images {
-  return concatRows(indices.map((i) => sliceRows(images, i, i + 1))) as Images;
+export interface SampleSheets {
+  readonly samples: { readonly png: Uint8Array; readonly sheet: SampleSheet };
+  readonly extremes: PromptExtremes | undefined;
+}
+
+/**
+ * The sample grid of two sets, and their pictures that are furthest from and closest to each other.
+ * @param sets kind shards: pictures of the same seeds
+ * @param psnr same-seed PSNR of every picture
+ */
+export async function sampleSheets(
+  store: LocalStore,
+  sets: { readonly float: ArtifactRef; readonly candidate: ArtifactRef },
+  prompts: readonly string[],
+  psnr: readonly number[],
+): Promise<SampleSheets> {
+  const float = await openStoredPictures(store, await loadShards(store, sets.float));
+  const candidate = await openStoredPictures(store, await loadShards(store, sets.candidate));
+  const picturesOf = async (source: PictureSource, indices: readonly number[]) =>
+    concatRows(await source.read(indices)) as Images;
+  const read = async (indices: readonly number[]) => ({
+    float: await picturesOf(float, indices),
+    candidate: await picturesOf(candidate, indices),
+  });
+  const first = await read(Array.from({ length: Math.min(SHOWN, float.n) }, (_, i) => i));
+  return {
+    samples: await sampleSheet(first.float, first.candidate, prompts),
+    extremes: await extremePrompts({
+      ...{ values: psnr, metric: 'PSNR', unit: 'dB', better: 'higher', prompts, read },
+    }),
+  };
 }
 
 async function pngSheet(

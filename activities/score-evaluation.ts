@@ -18,6 +18,7 @@ import { executorProducts } from '../evaluation/linalg/executor-products.js';
 import { type PairedImageScores, pairedImageScores } from '../evaluation/metrics/paired-image-scores.js';
 import type { MetricContext } from '../evaluation/metrics/set-metric.js';
 import { pairedScores } from '../evaluation/paired-scores.js';
+import { headlineOf } from '../evaluation/score-headline.js';
 import { scoreSets } from '../evaluation/score-sets.js';
 import {
   byTimestep,
@@ -48,7 +49,7 @@ export function createScoreEvaluation(deps: ActivityDeps): EvaluationActivities[
       deps,
       {
         stage: 'score',
-        version: 2,
+        version: 3,
         input: scoreEvaluationInputSchema,
         key: ({ extractor, ...input }) => ({ ...input, extractor: extractorKey(extractor) }),
       },
@@ -62,6 +63,7 @@ export function createScoreEvaluation(deps: ActivityDeps): EvaluationActivities[
         return {
           scores: await context.store.putJson('scores', scores),
           details: await context.store.putJson('scores', details),
+          headline: input.float === null ? null : headlineOf(scores),
           summary: `${known.length} scores; ${known.slice(0, 3).map(shortly).join(', ')}`.slice(0, 200),
         };
       },
@@ -97,7 +99,7 @@ class EvaluationScoring {
     const { settings } = this.input.protocol;
     const context: MetricContext = { products, settings, breathe: () => this.breathe() };
     try {
-      const same = float === null || floor === null ? NOTHING : await this.sameSeed(float, candidate, floor);
+      const same = float === null ? NOTHING : await this.sameSeed(float, candidate, floor);
       const distances = await this.distances(float, candidate, floor, context);
       const found = [...same.scores, ...distances, ...(await this.clip(candidate))];
       const notes = [...this.input.notes, ...(await this.batchNotes())];
@@ -150,7 +152,7 @@ class EvaluationScoring {
     return texts.map((text) => ({ about: 'float', text }));
   }
 
-  private async sameSeed(float: OpenedSet, candidate: OpenedSet, floor: OpenedSet): Promise<SameSeed> {
+  private async sameSeed(float: OpenedSet, candidate: OpenedSet, floor: OpenedSet | null): Promise<SameSeed> {
     const { protocol, protocolDigest } = this.input;
     const wantsLpips = protocol.metrics.includes('lpips');
     const layers = wantsLpips ? await openLayers(this.executor, this.extractor, protocol.resize) : null;
@@ -167,7 +169,7 @@ class EvaluationScoring {
     try {
       const values = await compared(candidate, 'same-seed pictures compared');
       const options = { against: 'float' as const, lpips, notes: [] };
-      const floors = pairedScores(await compared(floor, 'noise floor compared'), options);
+      const floors = floor === null ? [] : pairedScores(await compared(floor, 'noise floor compared'), options);
       const images = pairedScores(values, options).map((score, index) => ({
         ...score,
         floor: floors[index]?.value ?? null,
@@ -176,7 +178,11 @@ class EvaluationScoring {
       const latents =
         candidate.differences === null
           ? []
-          : trajectoryScores(candidate.differences, floor.differences, { seed, resamples, protocol: protocolDigest });
+          : trajectoryScores(candidate.differences, floor?.differences ?? null, {
+              seed,
+              resamples,
+              protocol: protocolDigest,
+            });
       return { scores: [...images, ...latents, ...(await this.denoiser())], pictures: pictureValues(values) };
     } finally {
       await layers?.layers.release();
@@ -205,7 +211,7 @@ class EvaluationScoring {
       isPublishedInception: this.extractor.isFidInception,
     };
     const untested = { ...context, settings: { ...context.settings, permutations: 0 } };
-    if (floor === null) {
+    if (float === null && floor === null && this.input.reference === null) {
       const alone = await scoreSets({
         ...common,
         fake: candidate.features,
@@ -215,12 +221,15 @@ class EvaluationScoring {
       });
       return alone.filter(({ against }) => against === 'none');
     }
-    this.note('distances of the noise floor');
     const own = float ?? candidate;
-    const floors = await scoreSets({
-      ...{ ...common, fake: floor.features, real: own.features, against: 'float', context: untested },
-    });
-    const values = Object.fromEntries(floors.map(({ metric, value }) => [metric, value]));
+    let values: Record<string, number | null> = {};
+    if (floor !== null) {
+      this.note('distances of the noise floor');
+      const floors = await scoreSets({
+        ...{ ...common, fake: floor.features, real: own.features, against: 'float', context: untested },
+      });
+      values = Object.fromEntries(floors.map(({ metric, value }) => [metric, value]));
+    }
     const scores: Score[] = [];
     if (float !== null) {
       this.note('distances to the float pictures');

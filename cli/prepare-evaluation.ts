@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
 import { basename, join, resolve } from 'node:path';
-import { extractorIdentity, extractorKey, storeExtractor } from '../activities/evaluation-extractor.js';
+import { extractorIdentity, storeExtractor } from '../activities/evaluation-extractor.js';
 import { extractorsFolder, type FoundExtractor, findExtractor } from '../activities/extractor-folder.js';
 import { listPictureFiles } from '../activities/images/list-picture-files.js';
+import { protocolDigest } from '../activities/protocol-digest.js';
 import { openStatisticsFile } from '../activities/statistics-file.js';
 import { digestFolder } from '../activities/store/folder-digest.js';
 import { digestOfFile } from '../activities/store/local-store.js';
@@ -10,7 +11,7 @@ import { canonicalJson } from '../contracts/canonical-json.js';
 import { NibbleflowError } from '../contracts/errors.js';
 import { type EvaluationSpec, evaluationSpecSchema } from '../contracts/evaluation-activities.js';
 import type { UnresolvedEvaluation } from '../contracts/night-activities.js';
-import type { Protocol } from '../contracts/protocol.js';
+import { FEWEST_FOR_DISTANCES, type Protocol } from '../contracts/protocol.js';
 import type { Compute } from '../contracts/stages.js';
 import { SET_METRICS } from '../evaluation/metrics/set-metrics.js';
 import { refuseOtherOrigin } from '../evaluation/statistics/reference-statistics.js';
@@ -42,8 +43,6 @@ export interface EvaluationRequest {
   readonly threads?: string;
 }
 
-/** Distances between distributions need 2 · 50 pictures at least, as the rules of evaluation have it. */
-const FEWEST_FOR_DISTANCES = 50;
 /** As recipes have it, for a folder that does not say how it was quantized. */
 const USUAL_GUIDANCE = 1.5;
 
@@ -91,7 +90,7 @@ export async function resolveEvaluation(
     against: against && named(against),
     reference,
     protocol,
-    protocolDigest: protocolDigest(protocol, extractor, promptsRef.digest, pipeline),
+    protocolDigest: protocolDigest(protocol, extractorIdentity(extractor), promptsRef.digest, pipeline),
     extractor: await storeExtractor(store, extractor),
     prompts: promptsRef,
     notes: [
@@ -206,15 +205,4 @@ async function checkReference(
     });
   }
   return { kind: 'pictures', ...place, digest: (await digestFolder(place.path, 'reference')).digest };
-}
-
-/** Everything that decides scores beside the models: not where files lie, nor how pictures are stored. */
-function protocolDigest(
-  { name: _, prompts: _file, images: _images, extractor: _extractor, ...protocol }: Protocol,
-  extractor: FoundExtractor,
-  prompts: string,
-  { schedulerConfig }: Pipeline,
-): string {
-  const decides = { protocol, extractor: extractorKey(extractorIdentity(extractor)), prompts, schedulerConfig };
-  return createHash('sha256').update(canonicalJson(decides)).digest('hex');
 }

@@ -1,5 +1,5 @@
 import type { RunProgress } from '../contracts/run-summary.js';
-import type { Progress } from '../contracts/stages.js';
+import { PARTS_OF_EVALUATE, type Progress, type Stage } from '../contracts/stages.js';
 
 /** One line: stage k of n, items, rate, remaining time. `inside` is the running stage's own progress, if it told any. */
 export function progressLine(progress: RunProgress, inside: Progress | null): string {
@@ -7,7 +7,8 @@ export function progressLine(progress: RunProgress, inside: Progress | null): st
   const row = progress.stages[running];
   if (row === undefined) return `stage ${progress.done} of ${progress.total}`;
   const parts = [`stage ${running + 1} of ${progress.total}: ${row.title}`];
-  if (inside !== null && inside.stage === row.stage && inside.total > 0) {
+  if (row.summary !== '') parts.push(row.summary);
+  if (inside !== null && isPart(inside.stage, row.stage) && inside.total > 0) {
     parts.push(`${round(inside.done)}/${round(inside.total)} ${inside.unit}`);
     if (inside.rate !== null) parts.push(`${rateText(inside.rate)} ${inside.unit}/s`);
     if (inside.etaSeconds !== null) parts.push(`ETA ${durationText(inside.etaSeconds)}`);
@@ -15,6 +16,11 @@ export function progressLine(progress: RunProgress, inside: Progress | null): st
     if (inside.note !== '') parts.push(inside.note);
   }
   return parts.join(' · ');
+}
+
+/** One row can tell of several activities. */
+function isPart(inside: Stage, row: Stage): boolean {
+  return inside === row || (row === 'evaluate' && PARTS_OF_EVALUATE.has(inside));
 }
 
 /** 45 s, 3 min 20 s, 2 h 5 min. */

@@ -9,7 +9,8 @@ import { PICTURES_FILE, type PictureScores, pictureScoresSchema, SCORES_FILE } f
 import { type Score, scoreSchema } from '../contracts/score.js';
 import type { ComparedSide, EvaluationFacts } from '../evaluation/compare/comparison.js';
 
-const scoresSchema = z.array(scoreSchema);
+/** What scores.json holds. */
+export const scoresSchema = z.array(scoreSchema);
 
 const namedSchema = z.looseObject({ name: z.string(), digest: z.string() });
 

@@ -5,11 +5,9 @@ import { NibbleflowError } from '../contracts/errors.js';
 import type { EvaluationSummary } from '../contracts/evaluation-activities.js';
 import { type RunSummary, SUMMARY_QUERY } from '../contracts/run-summary.js';
 import type { ComparedSide } from '../evaluation/compare/comparison.js';
-import { scoresOf } from '../evaluation/pipeline-score-rows.js';
-import type { PipelineScores } from '../evaluation/pipeline-scores.js';
 import { findRun, type ServerContext } from './command-context.js';
 import { openStore, type StoreSettings } from './open-store.js';
-import { readComparedFolder } from './read-compared-folder.js';
+import { readComparedFolder, scoresSchema } from './read-compared-folder.js';
 
 export interface ComparedRun {
   readonly side: ComparedSide;
@@ -57,8 +55,6 @@ async function publishedSide(summary: RunSummary | EvaluationSummary): Promise<C
 async function scoresFromStore(settings: StoreSettings, { artifacts }: RunSummary) {
   const ref = artifacts['evaluate.scores'];
   if (ref === undefined) return [];
-  const store = await openStore(settings);
-  const floor = artifacts['evaluate-floor.scores'];
-  const load = async (found: typeof ref) => (await store.getJson(found)) as PipelineScores;
-  return scoresOf(await load(ref), floor === undefined ? null : await load(floor), null);
+  const found = scoresSchema.safeParse(await (await openStore(settings)).getJson(ref));
+  return found.success ? found.data : [];
 }

@@ -160,32 +160,6 @@ export interface ConvertPipelineResult extends StageOutcome {
   readonly floatDenoiserBytes: number;
 }
 
-// evaluate · gpu
-export const evaluatePipelineInputSchema = z.strictObject({
-  /** The float pipeline. */
-  reference: ref,
-  /** null evaluates the noise floor: the float pipeline with other seeds. */
-  candidate: ref.nullable(),
-  label: z.string(),
-  prompts: ref,
-  recipe: recipeSchema,
-  compute: computeSchema,
-});
-export interface EvaluatePipelineResult extends StageOutcome {
-  readonly scores: ArtifactRef; // JSON PipelineScores
-  readonly images: ArtifactRef;
-  readonly headline: {
-    readonly label: string;
-    readonly psnrDb: number;
-    readonly ssim: number;
-    readonly latentSqnrDb: number;
-    readonly frechetToFloat: number;
-    readonly frechetToReference: number | null;
-    /** Σ(y − ŷ)² / Σy² of the denoiser on float trajectories; null for the noise floor. */
-    readonly denoiserRelativeMse: number | null;
-  };
-}
-
 // report · cpu
 export const renderReportInputSchema = z.strictObject({
   spec: runSpecSchema,
@@ -215,7 +189,6 @@ export interface Activities extends ReconstructionActivities, EvaluationActiviti
   correctParameters(input: z.input<typeof correctParametersInputSchema>): Promise<CorrectParametersResult>;
   finetuneParameters(input: z.input<typeof finetuneParametersInputSchema>): Promise<FinetuneParametersResult>;
   convertPipeline(input: z.input<typeof convertPipelineInputSchema>): Promise<ConvertPipelineResult>;
-  evaluatePipeline(input: z.input<typeof evaluatePipelineInputSchema>): Promise<EvaluatePipelineResult>;
   renderReport(input: z.input<typeof renderReportInputSchema>): Promise<RenderReportResult>;
 }
 

@@ -1,7 +1,8 @@
 import { z } from 'zod';
 import { type ArtifactRef, artifactRefSchema } from './artifact.js';
-import { protocolSchema } from './protocol.js';
-import type { StageRow } from './run-summary.js';
+import { type Protocol, protocolSchema } from './protocol.js';
+import { recipeSchema } from './recipe.js';
+import type { EvaluationHeadline, StageRow } from './run-summary.js';
 import type { Score } from './score.js';
 import { computeSchema, type StageOutcome } from './stages.js';
 
@@ -65,6 +66,27 @@ export const evaluationSpecSchema = z.strictObject({
   compute: computeSchema,
 });
 export type EvaluationSpec = z.output<typeof evaluationSpecSchema>;
+
+// plan-evaluation · cpu
+export const planEvaluationInputSchema = z.strictObject({
+  /** The float pipeline. */
+  pipeline: ref,
+  /** JSON: PromptSets. */
+  prompts: ref,
+  recipe: recipeSchema,
+});
+/** The evaluations of a quantization, as a protocol. */
+export interface PlanEvaluationResult extends StageOutcome {
+  readonly settings: Protocol;
+  readonly protocolDigest: string;
+  readonly extractor: EvaluationSpec['extractor'];
+  /** JSON: string[] of the evaluation's prompts. */
+  readonly texts: ArtifactRef;
+  /** What protocol.json of the output folder holds. */
+  readonly protocol: ArtifactRef;
+  /** Feature set of the reference that the pipeline brings along; null: it brings none. */
+  readonly reference: ArtifactRef | null;
+}
 
 // import-folder · cpu
 export const importFolderInputSchema = z.strictObject({ folder: folderSchema });
@@ -146,11 +168,22 @@ export const compareDenoisersInputSchema = z.strictObject({
   sampling: samplingSchema,
   /** Of the float shards, in order. */
   trajectories: z.array(ref),
+  /** Whether layers are compared, too. */
+  inside: z
+    .strictObject({
+      /** Names the layers; null: every layer there is. */
+      recipe: recipeSchema.nullable(),
+      /** Calls of each timestep whose activations are counted; null: all. */
+      driftCalls: z.number().int().positive().nullable(),
+    })
+    .nullable(),
   compute: computeSchema,
 });
 export interface CompareDenoisersResult extends StageOutcome {
   /** JSON: DenoiserComparison. */
   readonly comparison: ArtifactRef;
+  /** What ran: the shipped file, or its arithmetic in float operators. */
+  readonly arithmetic: 'shipped' | 'shipped-in-float';
 }
 
 // measure-latency · gpu
@@ -178,7 +211,7 @@ export const scoreEvaluationInputSchema = z.strictObject({
   candidate: sampledSetSchema,
   /** Same seeds; null: there is no float pipeline. */
   float: sampledSetSchema.nullable(),
-  /** The float pipeline (else the candidate) with the next seed; null: nothing is measured against it. */
+  /** The float pipeline (else the candidate) with the next seed; null: no floor stands beside the scores. */
   floor: sampledSetSchema.nullable(),
   reference: z
     .strictObject({ features: ref.nullable(), statistics: ref.nullable(), notes: z.array(z.string()) })
@@ -192,6 +225,8 @@ export interface ScoreEvaluationResult extends StageOutcome {
   readonly scores: ArtifactRef;
   /** JSON: EvaluationDetails. */
   readonly details: ArtifactRef;
+  /** null without a float pipeline. */
+  readonly headline: Omit<EvaluationHeadline, 'label'> | null;
 }
 
 // render-evaluation · cpu
@@ -219,6 +254,7 @@ export interface RenderEvaluationResult extends StageOutcome {
 }
 
 export interface EvaluationActivities {
+  planEvaluation(input: z.input<typeof planEvaluationInputSchema>): Promise<PlanEvaluationResult>;
   importFolder(input: z.input<typeof importFolderInputSchema>): Promise<ImportFolderResult>;
   importReference(input: z.input<typeof importReferenceInputSchema>): Promise<ImportReferenceResult>;
   sampleShard(input: z.input<typeof sampleShardInputSchema>): Promise<SampleShardResult>;

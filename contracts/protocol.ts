@@ -1,5 +1,8 @@
 import { z } from 'zod';
 
+/** Distances between distributions need 2 · 50 pictures at least, as the rules of evaluation have it. */
+export const FEWEST_FOR_DISTANCES = 50;
+
 /** Settings of metrics that change numbers. */
 export const metricSettingsSchema = z.strictObject({
   seed: z.number().int().nonnegative().default(7).describe('of subsets, random directions, permutations and resamples'),

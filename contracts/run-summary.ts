@@ -1,9 +1,4 @@
-import type {
-  CorrectParametersResult,
-  EvaluatePipelineResult,
-  FinetuneParametersResult,
-  PlanSummary,
-} from './activities.js';
+import type { CorrectParametersResult, FinetuneParametersResult, PlanSummary } from './activities.js';
 import type { ArtifactRef } from './artifact.js';
 import type { GateVerdict } from './sensitivity-gate.js';
 import type { Stage } from './stages.js';
@@ -24,6 +19,25 @@ export interface StageRow {
   readonly seconds: number;
   /** Seconds of the work that made it, also when it is reused; absent until it is done. */
   readonly workSeconds?: number;
+}
+
+/** The numbers of one evaluation that stand side by side with those of others; null: not measured, or not finite. */
+export interface EvaluationHeadline {
+  readonly label: string;
+  readonly psnrDb: number;
+  readonly ssim: number | null;
+  readonly latentSqnrDb: number | null;
+  readonly frechetToFloat: number | null;
+  readonly frechetToReference: number | null;
+  /** Σ(y − ŷ)² / Σy² of the denoiser on float trajectories; null for the noise floor. */
+  readonly denoiserRelativeMse: number | null;
+}
+
+/** What the evaluations of a run are called, by the id of their stage. */
+export function evaluationLabel(id: 'evaluate-floor' | 'evaluate-before' | 'evaluate', finetunes: boolean): string {
+  if (id === 'evaluate-floor') return 'noise floor (float, other seeds)';
+  if (id === 'evaluate-before') return 'before finetuning';
+  return finetunes ? 'finetuned' : 'quantized';
 }
 
 /** Answer of the `progress` query. Rates inside a stage are in the heartbeat details of its activity. */
@@ -63,7 +77,7 @@ export interface RunSummary {
   /** Pictures behind each evaluation. */
   readonly samples: number;
   /** Noise floor, before finetuning (when asked for), shipped. */
-  readonly scores: readonly EvaluatePipelineResult['headline'][];
+  readonly scores: readonly EvaluationHeadline[];
   readonly artifacts: Readonly<Record<string, ArtifactRef>>;
 }
 

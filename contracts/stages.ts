@@ -32,6 +32,9 @@ export const STAGES = [
 ] as const;
 export type Stage = (typeof STAGES)[number];
 
+/** Stages of the evaluation of a folder that are parts of a run's stage `evaluate`: one row tells of all of them. */
+export const PARTS_OF_EVALUATE: ReadonlySet<Stage> = new Set<Stage>(['pictures', 'features', 'compare', 'score']);
+
 /** Where heavy stages compute. */
 export const computeSchema = z.strictObject({
   device: z.enum(['cpu', 'webgpu', 'cuda']).default('cpu'),

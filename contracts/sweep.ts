@@ -1,7 +1,6 @@
 import { z } from 'zod';
-import type { EvaluatePipelineResult } from './activities.js';
 import type { ArtifactRef } from './artifact.js';
-import type { StageRow } from './run-summary.js';
+import type { EvaluationHeadline, StageRow } from './run-summary.js';
 import { runSpecSchema, type StageOutcome } from './stages.js';
 
 /**
@@ -36,7 +35,7 @@ export interface SweepCell {
   /** Why it failed; empty otherwise. */
   readonly message: string;
   /** Scores of the shipped pipeline; null until it is done. */
-  readonly headline: EvaluatePipelineResult['headline'] | null;
+  readonly headline: EvaluationHeadline | null;
   readonly denoiserBytes: number | null;
   readonly floatDenoiserBytes: number | null;
   /** Seconds of work of every stage that made the pipeline, evaluations left out; also of stages that were reused. */

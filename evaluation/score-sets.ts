@@ -117,7 +117,8 @@ async function refuseNonFinite(
 function obstacleOf(metric: SetMetric, { fake, real, context }: SetScoreRequest): string | null {
   const left = fake[metric.output];
   const right = metric.sides === 1 ? left : real[metric.output];
-  if (left === undefined || right === undefined) return `${fake.extractor.name} gives no ${metric.output}`;
+  if (left === undefined) return `${fake.extractor.name} gives no ${metric.output}`;
+  if (right === undefined) return `there are no ${metric.output} features of the other side`;
   if (left.d !== right.d) return `${metric.output} features differ in size: ${left.d} and ${right.d}`;
   const fewest = Math.min(left.n, right.n);
   if (fewest < metric.minimum) return `${metric.minimum} pictures are needed at least, there are ${fewest}`;

@@ -43,10 +43,10 @@ function scoreTable(summary: RunSummary): string[] {
     [
       cell(score.label),
       score.psnrDb.toFixed(2),
-      score.ssim.toFixed(4),
-      score.latentSqnrDb.toFixed(2),
+      score.ssim?.toFixed(4) ?? '–',
+      score.latentSqnrDb?.toFixed(2) ?? '–',
       score.denoiserRelativeMse?.toExponential(2) ?? '–',
-      score.frechetToFloat.toFixed(2),
+      score.frechetToFloat?.toFixed(2) ?? '–',
       score.frechetToReference?.toFixed(2) ?? '–',
     ].join(' | '),
   );

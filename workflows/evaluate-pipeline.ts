@@ -11,9 +11,18 @@ import {
 import { HEADLINE_MEMO, type StartOptions, startOptionsSchema } from '../contracts/run-control.js';
 import type { StageRow } from '../contracts/run-summary.js';
 import type { StageOutcome } from '../contracts/stages.js';
+import {
+  floorSampling,
+  keptTrajectories,
+  type MadeSet,
+  makeSet,
+  type SampledSet,
+  samplingOf,
+} from './evaluate-sets.js';
+import { evaluationCalls } from './evaluation-calls.js';
 import { evaluationDetails } from './evaluation-details.js';
-import { type EvaluationStageId, evaluationRows, shardsOf } from './evaluation-state.js';
-import { activitiesOn, parsed } from './proxied-activities.js';
+import { type EvaluationStageId, evaluationRows } from './evaluation-state.js';
+import { parsed } from './proxied-activities.js';
 import { progressQuery, type TaskQueues, taskQueuesSchema } from './quantize-pipeline.js';
 import { evaluationSummaryQuery } from './queries.js';
 import { RunControl } from './run-control.js';
@@ -33,25 +42,10 @@ export async function evaluatePipeline(
   return new EvaluateRun(spec, queues, options).execute();
 }
 
-interface SampledSet {
-  readonly id: 'float' | 'candidate' | 'floor';
-  readonly pipeline: ArtifactRef;
-  readonly sampling: ShardSampling;
-  /** Of the float shards; null: these are they. */
-  readonly against: readonly ArtifactRef[] | null;
-}
-
-interface MadeSet {
-  /** Trajectories of each shard. */
-  readonly shards: readonly ArtifactRef[];
-  readonly refs: SampledSetRefs;
-}
-
 class EvaluateRun {
   private summary: EvaluationSummary;
   private readonly control: RunControl;
   private readonly calls: EvaluationActivities;
-  private readonly shards: readonly { readonly first: number; readonly end: number }[];
 
   constructor(
     private readonly spec: EvaluationSpec,
@@ -59,8 +53,7 @@ class EvaluateRun {
     options: StartOptions,
   ) {
     this.control = new RunControl(options, () => this.show());
-    this.calls = callsOf(queues, this.control);
-    this.shards = shardsOf(spec.protocol);
+    this.calls = evaluationCalls(queues, this.control);
     this.summary = emptySummary(spec);
     setHandler(progressQuery, () => {
       const { stages, total } = this.shown();
@@ -84,16 +77,15 @@ class EvaluateRun {
         : (await this.single('import-float', () => this.calls.importFolder({ folder: against }))).pipeline;
     const reference = await this.reference();
     const own = float ?? candidate;
-    const sampling = samplingOf(spec);
+    const sampling = samplingOf(spec.protocol, against !== null);
     const hasFloor = float !== null || reference !== null;
-    const base = await this.set({ id: 'float', pipeline: own, sampling, against: null });
+    const base = await this.set('float', { pipeline: own, sampling, against: null });
     const compared = base.shards;
-    const floorSampling = { ...sampling, seed: sampling.seed + 1 };
-    const floorSet: SampledSet = { id: 'floor', pipeline: own, sampling: floorSampling, against: compared };
-    const floor = hasFloor ? await this.set(floorSet) : null;
+    const floorSet = { pipeline: own, sampling: floorSampling(sampling), against: compared };
+    const floor = hasFloor ? await this.set('floor', floorSet) : null;
     const evaluated =
-      float === null ? base : await this.set({ id: 'candidate', pipeline: candidate, sampling, against: compared });
-    const comparison = float === null ? null : await this.compare(float, candidate, sampling, compared);
+      float === null ? base : await this.set('candidate', { pipeline: candidate, sampling, against: compared });
+    const comparison = float === null ? null : await this.compare(float, candidate, sampling, base);
     const { latency } = await this.single('latency', () =>
       this.calls.measureLatency({ reference: float, candidate, compute: spec.compute }),
     );
@@ -113,40 +105,21 @@ class EvaluateRun {
     return { features, statistics, notes: notes.map((note) => `reference: ${note}`) };
   }
 
-  /** All shards of a set at once: workers take them as they are free. */
-  private async set(set: SampledSet): Promise<MadeSet> {
-    const { extractor, protocol, compute, prompts } = this.spec;
-    const sampled = await this.sharded(`pictures-${set.id}`, this.shards, ({ first, end }, index) => {
-      const against = set.against === null ? null : (set.against[index] ?? null);
-      const input = { pipeline: set.pipeline, prompts, sampling: set.sampling, first, end, against, compute };
-      return this.calls.sampleShard(input);
-    });
-    const extracted = await this.sharded(`features-${set.id}`, sampled, ({ images }) =>
-      this.calls.extractShard({ images, extractor, resize: protocol.resize, compute }),
-    );
-    const shards = sampled.map(({ trajectories }) => trajectories);
-    const [images, trajectories, features] = await Promise.all([
-      this.listed(sampled.map(({ images }) => images)),
-      this.listed(shards),
-      this.listed(extracted.map(({ features }) => features)),
-    ]);
-    return { shards, refs: { images, trajectories, features } };
-  }
-
-  private async listed(shards: ArtifactRef[]): Promise<ArtifactRef> {
-    return (await this.calls.listShards({ shards })).list;
+  private set(id: 'float' | 'candidate' | 'floor', set: SampledSet): Promise<MadeSet> {
+    return makeSet(this.calls, this.spec, set, (step, items, run) => this.sharded(`${step}-${id}`, items, run));
   }
 
   private async compare(
     reference: ArtifactRef,
     candidate: ArtifactRef,
     sampling: ShardSampling,
-    trajectories: readonly ArtifactRef[],
+    float: MadeSet,
   ): Promise<ArtifactRef | null> {
     if (sampling.trajectories === 0) return null;
-    const { prompts, compute } = this.spec;
-    const kept = trajectories.slice(0, this.shards.filter(({ first }) => first < sampling.trajectories).length);
-    const input = { reference, candidate, prompts, sampling, trajectories: kept, compute };
+    const { protocol, prompts, compute } = this.spec;
+    const trajectories = keptTrajectories(protocol, sampling, float);
+    const inside = { recipe: null, driftCalls: null };
+    const input = { reference, candidate, prompts, sampling, trajectories, inside, compute };
     return (await this.single('compare', () => this.calls.compareDenoisers(input))).comparison;
   }
 
@@ -241,35 +214,6 @@ class EvaluateRun {
   private shown(): EvaluationSummary {
     return { ...this.summary, stages: this.control.shown(this.summary.stages) };
   }
-}
-
-/** Every activity with its queue and with what the UI shows beside it. */
-function callsOf(queues: TaskQueues, control: RunControl): EvaluationActivities {
-  const cpu = activitiesOn(queues.cpu);
-  const gpu = activitiesOn(queues.gpu);
-  const host = activitiesOn(queues.host ?? queues.cpu);
-  return {
-    importFolder: control.summarized(host.importFolder, ({ folder }) => `import ${folder.name}`),
-    importReference: control.summarized(
-      host.importReference,
-      ({ reference }) => `read the reference ${reference.name}`,
-    ),
-    sampleShard: control.summarized(gpu.sampleShard, ({ first, end }) => `sample pictures ${first} to ${end - 1}`),
-    extractShard: control.summarized(gpu.extractShard, ({ extractor }) => `features by ${extractor.name}`),
-    listShards: control.summarized(cpu.listShards, ({ shards }) => `list ${shards.length} shards`),
-    compareDenoisers: control.summarized(gpu.compareDenoisers, () => 'compare denoiser and layers'),
-    measureLatency: control.summarized(gpu.measureLatency, () => 'time the denoisers'),
-    scoreEvaluation: control.summarized(gpu.scoreEvaluation, () => 'score'),
-    renderEvaluation: control.summarized(host.renderEvaluation, ({ spec }) => `write ${spec.out}`.slice(0, 200)),
-  };
-}
-
-function samplingOf({ protocol, against }: EvaluationSpec): ShardSampling {
-  const { samples, seed, images, timestepPairs, sampling } = protocol;
-  // Latents are kept for the comparison with a float pipeline alone.
-  const trajectories = against === null ? 0 : protocol.trajectories;
-  const { steps, guidance } = sampling;
-  return { samples, seed, steps, guidance: guidance ?? 1, images, trajectories, timestepPairs };
 }
 
 function emptySummary(spec: EvaluationSpec): EvaluationSummary {

@@ -8,7 +8,7 @@ import {
   workflowInfo,
 } from '@temporalio/workflow';
 import { z } from 'zod';
-import type { Activities, EvaluatePipelineResult } from '../contracts/activities.js';
+import type { Activities } from '../contracts/activities.js';
 import type { ArtifactRef } from '../contracts/artifact.js';
 import type { FailureKind } from '../contracts/errors.js';
 import { HEADLINE_MEMO, type StartOptions, startOptionsSchema } from '../contracts/run-control.js';
@@ -16,6 +16,8 @@ import { PROGRESS_QUERY, type RunProgress, type RunSummary, SUMMARY_QUERY } from
 import { gateRefusal, gateText, gateVerdict } from '../contracts/sensitivity-gate.js';
 import { type RunSpec, runSpecSchema, type StageOutcome } from '../contracts/stages.js';
 import { runDetails } from './details.js';
+import { type QuantizationEvaluation, QuantizationEvaluations } from './evaluate-quantization.js';
+import { evaluationCalls } from './evaluation-calls.js';
 import { activitiesOn, parsed } from './proxied-activities.js';
 import { reconstructBlocks } from './reconstruct-blocks.js';
 import { RunControl } from './run-control.js';
@@ -48,6 +50,8 @@ export async function quantizePipeline(
 /** One execution: what has come out so far, and the order of the stages. */
 class QuantizeRun {
   private summary: RunSummary;
+  /** The stage that the search attributes name. */
+  private toldStage: string | undefined;
   private readonly cpu: ReturnType<typeof activitiesOn>;
   private readonly gpu: ReturnType<typeof activitiesOn>;
   private readonly host: ReturnType<typeof activitiesOn>;
@@ -55,7 +59,7 @@ class QuantizeRun {
 
   constructor(
     private readonly spec: RunSpec,
-    queues: TaskQueues,
+    private readonly queues: TaskQueues,
     options: StartOptions,
   ) {
     this.cpu = activitiesOn(queues.cpu);
@@ -90,16 +94,19 @@ class QuantizeRun {
     const scanning = { pipeline, graph, plan: arranged.plan, stats, calibration };
     const plan = this.has('sensitivity') ? await this.scan(scanning) : arranged.plan;
     const rounded = await this.stage('round', 'cpu', 'roundWeights', { graph, plan, stats, recipe });
-    const parts = { pipeline, prompts, graph, plan, calibration };
+    const parts = { pipeline, graph, plan, calibration };
     const corrected = this.has('correct') ? await this.correct(parts, rounded.parameters) : rounded.parameters;
     const start = this.has('reconstruct') ? await this.reconstruct(parts, corrected) : corrected;
-    await this.evaluate('evaluate-floor', parts, null, 'noise floor (float, other seeds)');
-    if (this.has('convert-before')) await this.evaluateBefore(parts, start);
-    const parameters = this.has('finetune') ? await this.finetune(parts, start) : start;
+    const finetunes = this.has('finetune');
+    const evaluated = { pipeline, prompts, recipe, compute, finetunes };
+    const evaluations = new QuantizationEvaluations(evaluationCalls(this.queues, this.control), evaluated);
+    await this.evaluate('evaluate-floor', (tell) => evaluations.floor(tell));
+    if (this.has('convert-before')) await this.evaluateBefore(parts, start, evaluations);
+    const parameters = finetunes ? await this.finetune(parts, start) : start;
     const converting = { pipeline, graph, plan, parameters, recipe };
     const shipped = await this.stage('convert', 'cpu', 'convertPipeline', converting);
     this.update({ denoiserBytes: shipped.denoiserBytes, floatDenoiserBytes: shipped.floatDenoiserBytes });
-    await this.evaluate('evaluate', parts, shipped.pipeline, this.has('finetune') ? 'finetuned' : 'quantized');
+    await this.evaluate('evaluate', (tell) => evaluations.quantized('evaluate', shipped.pipeline, tell));
     const timing = { reference: pipeline, candidate: shipped.pipeline, compute };
     await this.stage('latency', 'gpu', 'measureLatency', timing);
     return this.report();
@@ -124,11 +131,15 @@ class QuantizeRun {
     return chosen.plan;
   }
 
-  private async evaluateBefore(parts: Parts, parameters: ArtifactRef): Promise<void> {
+  private async evaluateBefore(
+    parts: Parts,
+    parameters: ArtifactRef,
+    evaluations: QuantizationEvaluations,
+  ): Promise<void> {
     const { pipeline, graph, plan } = parts;
     const converting = { pipeline, graph, plan, parameters, recipe: this.spec.recipe };
     const before = await this.stage('convert-before', 'cpu', 'convertPipeline', converting);
-    await this.evaluate('evaluate-before', parts, before.pipeline, 'before finetuning');
+    await this.evaluate('evaluate-before', (tell) => evaluations.quantized('evaluate-before', before.pipeline, tell));
   }
 
   private async correct(parts: Parts, parameters: ArtifactRef): Promise<ArtifactRef> {
@@ -174,13 +185,16 @@ class QuantizeRun {
     return tuned.parameters;
   }
 
-  private async evaluate(id: StageId, parts: Parts, candidate: ArtifactRef | null, label: string): Promise<void> {
-    const { recipe, compute } = this.spec;
-    const { pipeline: reference, prompts } = parts;
-    const input = { reference, candidate, label, prompts, recipe, compute };
-    const { headline } = await this.stage(id, 'gpu', 'evaluatePipeline', input);
-    this.update({ scores: [...this.summary.scores, headline] });
-    upsertMemo({ [HEADLINE_MEMO]: `PSNR ${headline.psnrDb.toFixed(2)} dB` });
+  /** Many activities, one row: it says how many shards are done. */
+  private async evaluate(
+    id: StageId,
+    run: (tell: (summary: string) => void) => Promise<QuantizationEvaluation>,
+  ): Promise<void> {
+    this.setRow(id, { state: 'running' });
+    const outcome = await run((summary) => this.setRow(id, { state: 'running', summary }));
+    this.keepOutcome(id, outcome);
+    this.update({ scores: [...this.summary.scores, outcome.headline] });
+    upsertMemo({ [HEADLINE_MEMO]: `PSNR ${outcome.headline.psnrDb.toFixed(2)} dB` });
   }
 
   private async report(): Promise<RunSummary> {
@@ -234,7 +248,9 @@ class QuantizeRun {
     this.update({ stages, reused: stages.filter((row) => row.state === 'reused').length });
     if (change.state === 'running') this.control.enter(id);
     const running = stages.find((row) => row.state === 'running');
-    if (running !== undefined) upsertSearchAttributes({ NibbleStage: [running.id] });
+    if (running === undefined || running.id === this.toldStage) return;
+    this.toldStage = running.id;
+    upsertSearchAttributes({ NibbleStage: [running.id] });
   }
 
   private update(change: Partial<RunSummary>): void {
@@ -262,7 +278,6 @@ interface Scanned {
 
 interface Parts {
   readonly pipeline: ArtifactRef;
-  readonly prompts: ArtifactRef;
   readonly graph: ArtifactRef;
   readonly plan: ArtifactRef;
   readonly calibration: ArtifactRef;
@@ -291,7 +306,7 @@ function emptySummary(spec: RunSpec): RunSummary {
     denoiserBytes: null,
     floatDenoiserBytes: null,
     samples: spec.recipe.evaluation.samples,
-    scores: [] as EvaluatePipelineResult['headline'][],
+    scores: [],
     artifacts: {},
   };
 }

@@ -1,12 +1,15 @@
 import type { EngineExecutor } from '../../activities/engine/engine-executor.js';
 import { EVALUATION_BATCH } from '../../activities/evaluation-sampling.js';
-import { FrechetExtractor, referenceFeatures } from '../../activities/frechet-extractor.js';
+import { type FoundExtractor, findExtractor } from '../../activities/extractor-folder.js';
+import { ownReference } from '../../activities/own-reference.js';
 import type { LocalStore } from '../../activities/store/local-store.js';
 import { StageCache, stageKey } from '../../activities/store/stage-cache.js';
 import { loadManifest, loadPipeline } from '../../activities/stored-pipeline.js';
 import type { ArtifactRef } from '../../contracts/artifact.js';
 import { NibbleflowError } from '../../contracts/errors.js';
 import type { Compute } from '../../contracts/stages.js';
+import { extractFeatures } from '../../evaluation/features/extract-features.js';
+import { frechetName } from '../../evaluation/metrics/frechet-name.js';
 import type { Images } from '../../evaluation/metrics/image-pairs.js';
 import { relativeMseOf } from '../../evaluation/metrics/relative-mse.js';
 import { denoiserError } from '../../evaluation/sampling/denoiser-pairs.js';
@@ -27,6 +30,8 @@ import { type ProtocolSamples, protocolConditions, sampleProtocol } from './samp
 const VERSION = 1;
 /** Noise of the row "other seeds": any seed, since the protocol's own noise is in a file. */
 const OTHER_SEED = 7_001;
+/** The bundled extractor, which the reference features are of. */
+const EXTRACTOR = 'cifar10-resnet';
 /** Two runtimes may round a picture's value to either neighbour. */
 const PICTURE_TOLERANCE_LEVELS = 1;
 
@@ -48,7 +53,7 @@ export class ProtocolEvaluation {
   private constructor(
     private readonly options: ProtocolEvaluationOptions,
     private readonly pipeline: Pipeline,
-    private readonly extractor: FrechetExtractor,
+    private readonly extractor: FoundExtractor,
     private readonly realFeatures: Float32Tensor,
   ) {
     this.cache = new StageCache(options.store);
@@ -64,9 +69,9 @@ export class ProtocolEvaluation {
     }
     const { files } = await loadManifest(store, reference);
     const denoiser = files.find(({ path }) => path === pipeline.denoiser.modelPath);
-    const real = await referenceFeatures(pipeline, denoiser?.ref.digest ?? '');
+    const real = await ownReference(pipeline, denoiser?.ref.digest ?? '');
     if (real === null) throw new NibbleflowError('InvalidInput', 'there are no reference features for this pipeline');
-    return new ProtocolEvaluation(options, pipeline, await FrechetExtractor.load(), real);
+    return new ProtocolEvaluation(options, pipeline, await findExtractor(EXTRACTOR, EXTRACTOR), real);
   }
 
   /** Our float pictures against the protocol's. Throws InvalidInput when they are more than a rounding apart. */
@@ -131,10 +136,20 @@ export class ProtocolEvaluation {
     const float = await this.floatSamples();
     const side = async (of: Omit<SampledSide, 'features'>): Promise<SampledSide> => ({
       ...of,
-      features: await this.extractor.features(executor, of.images),
+      features: await this.features(executor, of.images),
     });
     const reference = await side({ images: floatImages, latents: float.latents });
     return protocolScores(reference, await side({ images, latents }), this.realFeatures, error);
+  }
+
+  private async features(executor: EngineExecutor, images: Images): Promise<Float32Tensor> {
+    const { model, spec } = this.extractor;
+    const extractor = await executor.open(model);
+    try {
+      return (await extractFeatures({ extractor, spec, images })).pool;
+    } finally {
+      await extractor.release();
+    }
   }
 
   private async floatSamples(): Promise<ProtocolSamples> {
@@ -179,7 +194,15 @@ export class ProtocolEvaluation {
     const key = stageKey({
       stage: 'bench quality',
       version: VERSION,
-      key: { protocol: protocol.digest, samples, reference, compute, facts, extractor: this.extractor.name, what },
+      key: {
+        protocol: protocol.digest,
+        samples,
+        reference,
+        compute,
+        facts,
+        extractor: frechetName(this.extractor.spec.name, this.extractor.sha256),
+        what,
+      },
     });
     const known = (await this.cache.load(key)) as T | undefined;
     if (known !== undefined) return known;

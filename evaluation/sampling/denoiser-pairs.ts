@@ -27,6 +27,18 @@ export function pairsByStep(pairs: DenoiserPairs): { readonly step: number; read
     .filter(({ indices }) => indices.length > 0);
 }
 
+/** The first pairs of each step, at most `calls` of them. */
+export function pairsOfEachStep(pairs: DenoiserPairs, calls: number): DenoiserPairs {
+  const kept = pairsByStep(pairs).flatMap(({ indices }) => indices.slice(0, calls));
+  const rows = (value: Float32Tensor): Float32Tensor => concatRows(kept.map((row) => sliceRows(value, row, row + 1)));
+  return {
+    ...pairs,
+    triples: kept.flatMap((index) => pairs.triples[index] ?? []),
+    samples: rows(pairs.samples),
+    outputs: rows(pairs.outputs),
+  };
+}
+
 /** Feeds of pairs of one step. */
 export function feedsOfPairs(pipeline: Pipeline, pairs: DenoiserPairs, indices: readonly number[]): Feeds {
   const { conditioning, negative } = pairs.conditions;

@@ -4,6 +4,7 @@ import type { ArtifactRef } from '../../contracts/artifact.js';
 import type { RecipeInput } from '../../contracts/recipe.js';
 import type { RunSpec } from '../../contracts/stages.js';
 import type { QuantizationPlan } from '../../quantization/layer-plan.js';
+import { QuantizationEvaluations } from '../../workflows/evaluate-quantization.js';
 import { Bench, tinySpec } from './run-chain.js';
 
 /** The zoo's denoiser with ranges in groups of 16 channels, not trained. */
@@ -48,8 +49,9 @@ async function networkError(plan: ArtifactRef): Promise<number> {
   const { stats } = await activities.observeActivations({ graph, plan, calibration, recipe, compute });
   const { parameters } = await activities.roundWeights({ graph, plan, stats, recipe });
   const shipped = await activities.convertPipeline({ pipeline, graph, plan, parameters, recipe });
-  const evaluating = { reference: pipeline, candidate: shipped.pipeline, label: 'test', prompts, recipe, compute };
-  const { headline } = await activities.evaluatePipeline(evaluating);
+  const evaluations = new QuantizationEvaluations(activities, { pipeline, prompts, recipe, compute, finetunes: false });
+  await evaluations.floor(() => undefined);
+  const { headline } = await evaluations.quantized('evaluate-before', shipped.pipeline, () => undefined);
   return headline.denoiserRelativeMse ?? Number.NaN;
 }
 

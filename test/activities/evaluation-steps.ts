@@ -81,7 +81,8 @@ export async function evaluateInShards(
   const floor = await setOf(float, base, 1);
   const candidate = await setOf(candidatePipeline, base, 0);
   const { comparison } = await activities.compareDenoisers({
-    ...{ reference: float, candidate: candidatePipeline, prompts, sampling, trajectories: base.trajectories, compute },
+    ...{ reference: float, candidate: candidatePipeline, prompts, sampling, trajectories: base.trajectories },
+    ...{ inside: { recipe: null, driftCalls: null }, compute },
   });
   const { scores } = await activities.scoreEvaluation({
     ...{ protocol, protocolDigest, extractor, prompts },

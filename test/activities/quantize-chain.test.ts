@@ -5,9 +5,12 @@ import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest
 import { z } from 'zod';
 import { digestOfFile } from '../../activities/store/local-store.js';
 import { pictureScoresSchema } from '../../contracts/picture-scores.js';
-import { scoreSchema } from '../../contracts/score.js';
+import { type Score, scoreSchema } from '../../contracts/score.js';
 import type { PipelineManifest, RunSpec, StageOutcome } from '../../contracts/stages.js';
-import type { PipelineScores } from '../../evaluation/pipeline-scores.js';
+import type { DenoiserComparison } from '../../evaluation/denoiser-comparison.js';
+import type { EvaluationDetails } from '../../evaluation/evaluation-details.js';
+import { frechetOf } from '../../evaluation/report/score-columns.js';
+import { headlineOf } from '../../evaluation/score-headline.js';
 import { readSafetensors } from '../../models/tensors/safetensors.js';
 import { findBrowser, HeadlessBrowser } from '../browser/headless-browser.js';
 import { overflowing } from '../browser/page-checks.js';
@@ -53,12 +56,16 @@ describe('the activities, one after the other', () => {
     const read = async (name: string) => JSON.parse(await readFile(join(spec.out, name), 'utf8')) as unknown;
     const scores = z.array(scoreSchema).parse(await read('scores.json'));
     const pictures = pictureScoresSchema.parse(await read('pictures.json'));
-    const shipped = (await bench.store.getJson(ref('evaluate.scores'))) as PipelineScores;
-    expect(pictures.values).toEqual({ psnr: shipped.psnrDb, ssim: shipped.ssim });
+    const shipped = (await bench.store.getJson(ref('evaluate.details'))) as EvaluationDetails;
+    expect(pictures.values).toEqual(shipped.pictures);
+    expect(Object.keys(pictures.values)).toEqual(['psnr', 'ssim', 'lpips']);
     expect(pictures.prompts).toHaveLength(10);
-    const mean = shipped.psnrDb.reduce((sum, value) => sum + value, 0) / shipped.psnrDb.length;
+    const psnr = pictures.values.psnr ?? [];
+    const mean = psnr.reduce((sum, value) => sum + value, 0) / psnr.length;
     expect(scores[0]).toMatchObject({ name: 'psnr-10', value: expect.closeTo(mean, 10), n: 10 });
     expect(scores.map(({ against }) => against)).toContain('reference');
+    const { digest } = (await read('protocol.json')) as { digest: string };
+    expect(new Set(scores.map(({ protocol }) => protocol))).toEqual(new Set([digest]));
   });
 
   it.skipIf(findBrowser() === undefined)('write a report that a real browser shows whole', async () => {
@@ -76,8 +83,9 @@ describe('the activities, one after the other', () => {
       // Ten pictures: all of them as samples, half of them as worst, half as best.
       expect(await count('.triple')).toBe(20);
       expect(await count('rect.bar-before')).toBe(24);
-      expect(await count('rect.heat')).toBe(24 * 3);
-      expect(await count('svg.plot circle')).toBe(6);
+      // Errors of layers and drift of activations, at three timesteps each.
+      expect(await count('rect.heat')).toBe(2 * 24 * 3);
+      expect(await count('svg.plot circle')).toBe(2 * 6);
       expect((await page.pdf()).subarray(0, 5).toString()).toBe('%PDF-');
     } finally {
       await browser.close();
@@ -90,18 +98,23 @@ describe('the activities, one after the other', () => {
   });
 
   it('score the floor and the shipped folder against the same float pictures', async () => {
-    const floor = (await bench.store.getJson(ref('evaluate-floor.scores'))) as PipelineScores;
-    const shipped = (await bench.store.getJson(ref('evaluate.scores'))) as PipelineScores;
-    expect(floor).toMatchObject({ arithmetic: 'float', denoiserRelativeMse: null, layers: null });
-    expect(shipped).toMatchObject({ arithmetic: 'shipped', samples: 10 });
-    expect(shipped.frechet.floatToReference).toBe(floor.frechet.floatToReference);
-    expect(shipped.frechet.referenceCount).toBe(1640);
-    expect(shipped.psnrDb).toHaveLength(10);
-    expect(shipped.layers?.length).toBe(103);
-    for (const { name, error } of shipped.layers ?? []) expect(error, name).toBeGreaterThan(0);
-    expect(shipped.layerTimesteps?.timesteps).toHaveLength(3);
-    const pictures = async (name: string) => readSafetensors(await bench.store.get(ref(name))).tensors.get('float');
-    expect(await pictures('evaluate.images')).toEqual(await pictures('evaluate-floor.images'));
+    const json = async <T>(name: string) => (await bench.store.getJson(ref(name))) as T;
+    const floor = await json<Score[]>('evaluate-floor.scores');
+    const shipped = await json<Score[]>('evaluate.scores');
+    expect(headlineOf(floor).denoiserRelativeMse).toBeNull();
+    expect(frechetOf(shipped).referenceCount).toBe(1640);
+    // What stands beside the shipped pipeline's scores is what the floor's own evaluation found.
+    for (const metric of ['psnr', 'ssim', 'latent-sqnr', 'frechet']) {
+      const own = (scores: Score[]) => scores.find((score) => score.metric === metric && score.against === 'float');
+      expect(own(shipped)?.floor, metric).toBe(own(floor)?.value);
+    }
+    const comparison = await json<DenoiserComparison>('evaluate.comparison');
+    expect(comparison).toMatchObject({ arithmetic: 'shipped', calls: 16 });
+    expect(comparison.layers).toHaveLength(103);
+    for (const { name, error } of comparison.layers) expect(error, name).toBeGreaterThan(0);
+    expect(comparison.layerTimesteps.timesteps).toHaveLength(3);
+    expect(comparison.drift?.timesteps).toHaveLength(3);
+    expect(comparison.drift?.layers).toHaveLength(103);
   });
 
   it('keep calibration and evaluation prompts apart', async () => {

@@ -13,6 +13,7 @@ import type { Activities } from '../../contracts/activities.js';
 import type { ArtifactRef } from '../../contracts/artifact.js';
 import { asksForCorrections, type RecipeInput, recipeSchema } from '../../contracts/recipe.js';
 import type { RunSpec, StageOutcome } from '../../contracts/stages.js';
+import { QuantizationEvaluations } from '../../workflows/evaluate-quantization.js';
 import { FAILURE_POLICIES } from '../../workflows/policies.js';
 import { reconstructBlocks } from '../../workflows/reconstruct-blocks.js';
 
@@ -129,17 +130,19 @@ export async function runChain(
         ),
       )
     : corrected;
-  const evaluate = (id: string, label: string, candidate: ArtifactRef | null) =>
-    stage(id, () => activities.evaluatePipeline({ reference: pipeline, candidate, label, prompts, recipe, compute }));
-  await evaluate('evaluate-floor', 'noise floor', null);
+  const finetunes = recipe.finetuning.enabled;
+  const evaluated = { pipeline, prompts, recipe, compute, finetunes };
+  const evaluations = new QuantizationEvaluations(activities, evaluated);
+  const tell = () => undefined;
+  await stage('evaluate-floor', () => evaluations.floor(tell));
   const finetuning = { graph, plan, calibration, parameters: start.parameters, recipe, compute };
-  const tuned = recipe.finetuning.enabled
+  const tuned = finetunes
     ? await stage('finetune', () => activities.finetuneParameters(finetuning))
     : { parameters: start.parameters, validation: null, training: null };
   const shipped = await stage('convert', () =>
     activities.convertPipeline({ pipeline, graph, plan, parameters: tuned.parameters, recipe }),
   );
-  await evaluate('evaluate', 'finetuned', shipped.pipeline);
+  await stage('evaluate', () => evaluations.quantized('evaluate', shipped.pipeline, tell));
   const { validation, training } = tuned;
   const rows = Object.entries(outcomes).map(([id, { summary, seconds }]) => ({
     id,

@@ -5,8 +5,10 @@ import { digestFolder } from '../../activities/store/folder-digest.js';
 import type { FinetuneParametersResult } from '../../contracts/activities.js';
 import type { ArtifactRef } from '../../contracts/artifact.js';
 import { recipeSchema } from '../../contracts/recipe.js';
+import type { Score } from '../../contracts/score.js';
 import type { RunSpec } from '../../contracts/stages.js';
-import type { PipelineScores } from '../../evaluation/pipeline-scores.js';
+import type { DenoiserComparison } from '../../evaluation/denoiser-comparison.js';
+import { headlineOf } from '../../evaluation/score-headline.js';
 import type { Device } from '../../models/executor.js';
 import { node } from '../../models/onnx/graph.js';
 import { readSafetensors } from '../../models/tensors/safetensors.js';
@@ -115,21 +117,22 @@ describe('the activities on webgpu', () => {
   });
 
   onWebgpu('score the noise floor as the CPU does', async () => {
-    const [expected, found] = await bothScores('evaluate-floor.scores');
-    expect(Math.abs(mean(found.psnrDb) - mean(expected.psnrDb))).toBeLessThan(FLOAT_DB);
-    expect(Math.abs(found.latentSqnrDb - expected.latentSqnrDb)).toBeLessThan(FLOAT_DB);
-    expectRatio(found.frechet.toFloat, expected.frechet.toFloat, ERROR_RATIO);
+    const [expected, found] = await bothHeadlines('evaluate-floor.scores');
+    expectNear(found.psnrDb, expected.psnrDb, FLOAT_DB);
+    expectNear(found.latentSqnrDb, expected.latentSqnrDb, FLOAT_DB);
+    expectRatio(found.frechetToFloat, expected.frechetToFloat, ERROR_RATIO);
   });
 
   onWebgpu('score the shipped folder, its arithmetic in float operators, as the CPU does', async () => {
-    const [expected, found] = await bothScores('evaluate.scores');
-    expect([expected.arithmetic, found.arithmetic]).toEqual(['shipped', 'shipped-in-float']);
-    expect(Math.abs(mean(found.psnrDb) - mean(expected.psnrDb))).toBeLessThan(QUANTIZED_DB);
-    expect(Math.abs(found.latentSqnrDb - expected.latentSqnrDb)).toBeLessThan(QUANTIZED_DB);
+    const [expected, found] = await bothHeadlines('evaluate.scores');
+    expectNear(found.psnrDb, expected.psnrDb, QUANTIZED_DB);
+    expectNear(found.latentSqnrDb, expected.latentSqnrDb, QUANTIZED_DB);
     expectRatio(found.denoiserRelativeMse, expected.denoiserRelativeMse, ERROR_RATIO);
-    expect(found.layers?.map(({ name }) => name)).toEqual(expected.layers?.map(({ name }) => name));
-    for (const [index, { name, error }] of (found.layers ?? []).entries()) {
-      expectRatio(error, expected.layers?.[index]?.error, ERROR_RATIO, name);
+    const [own, other] = [await comparisonOf(cpu), await comparisonOf(webgpu)];
+    expect([own.arithmetic, other.arithmetic]).toEqual(['shipped', 'shipped-in-float']);
+    expect(other.layers.map(({ name }) => name)).toEqual(own.layers.map(({ name }) => name));
+    for (const [index, { name, error }] of other.layers.entries()) {
+      expectRatio(error, own.layers[index]?.error, ERROR_RATIO, name);
     }
   });
 
@@ -183,24 +186,30 @@ function expectRatio(
   expect(1 / ratio, name).toBeLessThan(limit);
 }
 
-function mean(values: readonly number[]): number {
-  return values.reduce((sum, value) => sum + value, 0) / values.length;
+function expectNear(found: number | null, expected: number | null, limit: number): void {
+  expect(Math.abs((found ?? Number.NaN) - (expected ?? Number.NaN))).toBeLessThan(limit);
 }
 
 async function bothTensors(name: string): Promise<[expected: Map<string, Tensor>, found: Map<string, Tensor>]> {
   return [await tensorsOf(cpu, name), await tensorsOf(webgpu, name)];
 }
 
-async function bothScores(name: string): Promise<[expected: PipelineScores, found: PipelineScores]> {
-  return [await scoresOf(cpu, name), await scoresOf(webgpu, name)];
+async function bothHeadlines(name: string): Promise<[expected: Headline, found: Headline]> {
+  return [await headlineIn(cpu, name), await headlineIn(webgpu, name)];
 }
 
 async function tensorsOf(chain: Chain, name: string): Promise<Map<string, Tensor>> {
   return readSafetensors(await bench.store.get(refOf(chain, name))).tensors;
 }
 
-async function scoresOf(chain: Chain, name: string): Promise<PipelineScores> {
-  return (await bench.store.getJson(refOf(chain, name))) as PipelineScores;
+type Headline = ReturnType<typeof headlineOf>;
+
+async function headlineIn(chain: Chain, name: string): Promise<Headline> {
+  return headlineOf((await bench.store.getJson(refOf(chain, name))) as Score[]);
+}
+
+async function comparisonOf(chain: Chain): Promise<DenoiserComparison> {
+  return (await bench.store.getJson(refOf(chain, 'evaluate.comparison'))) as DenoiserComparison;
 }
 
 function refOf(chain: Chain, name: string): ArtifactRef {

@@ -12,6 +12,7 @@ import { runEndOf } from '../../cli/run-failure.js';
 import { workflowBundleFile } from '../../cli/server/workflow-bundle-file.js';
 import type { ArtifactKind, ArtifactRef } from '../../contracts/artifact.js';
 import { NibbleflowError } from '../../contracts/errors.js';
+import { protocolSchema } from '../../contracts/protocol.js';
 import { recipeSchema } from '../../contracts/recipe.js';
 import { PROGRESS_QUERY, QUANTIZE_WORKFLOW, type RunProgress, type RunSummary } from '../../contracts/run-summary.js';
 import type { RunSpec, Stage } from '../../contracts/stages.js';
@@ -51,6 +52,8 @@ function keyOf(input: Record<string, unknown>): unknown {
 }
 
 const coverage = { layers: 1, parameters: 1, macs: 1 };
+/** Two shards. */
+const SAMPLES = 76;
 const plannedSummary = { layers: 2, quantizedLayers: 2, skippedLayers: 0, coverage, floatBytes: 8, estimatedBytes: 1 };
 const chosenSummary = { ...plannedSummary, estimatedBytes: 2 };
 const scores = {
@@ -82,8 +85,17 @@ const factories = {
     steps: 4,
   })),
   convertPipeline: body('convert', { pipeline: 'file' }, () => ({ denoiserBytes: 1, floatDenoiserBytes: 8 })),
-  evaluatePipeline: body('evaluate', { scores: 'scores', images: 'images' }, (input: { label: string }) => ({
-    headline: { label: input.label, ...scores },
+  planEvaluation: body('evaluate', { texts: 'file', protocol: 'file', reference: 'file' }, () => ({
+    settings: protocolSchema.parse({ name: 'quantization', samples: SAMPLES, trajectories: 64 }),
+    protocolDigest: '0'.repeat(64),
+    extractor: { name: 'any', folder: 'any', sha256: '0'.repeat(64), description: '0'.repeat(64) },
+  })),
+  sampleShard: body('pictures', { images: 'images', trajectories: 'trajectories' }, () => ({})),
+  extractShard: body('features', { features: 'file' }, () => ({})),
+  listShards: body('pictures', { list: 'shards' }, () => ({})),
+  compareDenoisers: body('compare', { comparison: 'comparison' }, () => ({ arithmetic: 'shipped' })),
+  scoreEvaluation: body('score', { scores: 'scores', details: 'scores' }, (input: { float: unknown }) => ({
+    headline: input.float === null ? null : scores,
   })),
   measureLatency: body('latency', { latency: 'comparison' }, () => ({})),
   renderReport: body('report', { reportRef: 'report' }, (input: { spec: RunSpec }) => ({
@@ -145,9 +157,15 @@ function start(runSpec: unknown, workflowId: string): Promise<WorkflowHandle> {
   });
 }
 
+/** Activities of a set of two shards: pictures, features, three lists. */
+const SET = [...['pictures', 'pictures'], ...['features', 'features'], ...['pictures', 'pictures', 'pictures']];
+/** Float pictures, noise floor, and what the float pictures and the floor score. */
+const FLOOR = ['evaluate', ...SET, ...SET, 'score', 'score'];
+const QUANTIZED = [...SET, 'compare', 'score'];
+
 const ALL_STAGES = [
-  ...['import', 'plan', 'sample', 'transform', 'observe', 'round', 'evaluate', 'convert', 'evaluate'],
-  ...['finetune', 'convert', 'evaluate', 'latency', 'report'],
+  ...['import', 'plan', 'sample', 'transform', 'observe', 'round', ...FLOOR, 'convert', ...QUANTIZED],
+  ...['finetune', 'convert', ...QUANTIZED, 'latency', 'report'],
 ];
 
 describe('the quantize workflow', () => {
@@ -184,9 +202,9 @@ describe('the quantize workflow', () => {
       'transform',
       'observe',
       'round',
-      'evaluate',
+      ...FLOOR,
       'convert',
-      'evaluate',
+      ...QUANTIZED,
       'latency',
       'report',
     ]);
@@ -233,7 +251,7 @@ describe('the quantize workflow', () => {
     const activities = cut + blocks + 2 * waves;
     expect(order.slice(5)).toEqual([
       ...['round', ...new Array<string>(activities).fill('reconstruct')],
-      ...['evaluate', 'convert', 'evaluate', 'latency', 'report'],
+      ...[...FLOOR, 'convert', ...QUANTIZED, 'latency', 'report'],
     ]);
     const row = summary.stages.find(({ id }) => id === 'reconstruct');
     expect(row).toMatchObject({

@@ -1,9 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { sqnrDbOf } from '../../../evaluation/metrics/latent-sqnr.js';
-import { DifferenceCollector, mergedEnergies } from '../../../evaluation/sampling/difference-collector.js';
 import { FloatCollector } from '../../../evaluation/sampling/float-collector.js';
+import { PictureDifferences } from '../../../evaluation/sampling/picture-differences.js';
 import type { SampleStep } from '../../../models/pipelines/sample-latents.js';
-import { asFloat32, type Float32Tensor, float32, sliceRows, type Tensor } from '../../../models/tensors/tensor.js';
+import { type Float32Tensor, float32, type Tensor } from '../../../models/tensors/tensor.js';
 
 /** Two pictures of one value each; every tensor of a step holds numbers that say what it is. */
 function step(stepIndex: number, next = [10 + stepIndex, 20 + stepIndex]): SampleStep {
@@ -45,22 +44,18 @@ describe('the float collector', () => {
   });
 });
 
-describe('the difference collector', () => {
-  it('sums signal and noise of each step over pictures and batches', () => {
-    const states = float32([2, 2, 1], [3, 1, 4, 2]);
-    const collector = new DifferenceCollector(states);
+describe('the differences of pictures', () => {
+  it('are signal and noise of each picture and step', () => {
+    const collector = new PictureDifferences(float32([2, 2, 1], [3, 1, 4, 2]));
     collector.add(step(0, [3, 5]));
     collector.add(step(1, [1, 0]));
     const energies = collector.tensors().get('energies');
-    expect(numbers(energies)).toEqual([25, 1, 5, 4]);
-    const [first, second] = mergedEnergies([energies as Tensor, energies as Tensor]);
-    expect([first?.signal, first?.noise, second?.signal, second?.noise]).toEqual([50, 2, 10, 8]);
-    expect(sqnrDbOf(first as never)).toBeCloseTo(10 * Math.log10(25), 12);
+    expect(energies?.dims).toEqual([2, 2, 2]);
+    expect(numbers(energies)).toEqual([9, 0, 1, 0, 16, 1, 4, 4]);
   });
 
-  it('compares only as many pictures as there are states', () => {
-    const states = sliceRows(asFloat32(float32([2, 1, 1], [3, 4])), 0, 1);
-    const collector = new DifferenceCollector(states);
+  it('leave out pictures that have no float states', () => {
+    const collector = new PictureDifferences(float32([1, 1, 1], [3]));
     collector.add(step(0, [3, 5]));
     expect(numbers(collector.tensors().get('energies'))).toEqual([9, 0]);
   });
