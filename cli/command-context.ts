@@ -1,6 +1,7 @@
 import type { Client, WorkflowHandle } from '@temporalio/client';
 import { NibbleflowError } from '../contracts/errors.js';
 import { EVALUATE_WORKFLOW } from '../contracts/evaluation-activities.js';
+import { NIGHT_WORKFLOW } from '../contracts/nights.js';
 import { QUANTIZE_WORKFLOW } from '../contracts/run-summary.js';
 import { SWEEP_WORKFLOW } from '../contracts/sweep.js';
 import { say } from './console-output.js';
@@ -36,7 +37,7 @@ export async function withServer<T>(action: (context: ServerContext) => Promise<
 }
 
 /** Every kind of run that people start. */
-export const RUNS_QUERY = `WorkflowType = '${QUANTIZE_WORKFLOW}' OR WorkflowType = '${EVALUATE_WORKFLOW}' OR WorkflowType = '${SWEEP_WORKFLOW}'`;
+export const RUNS_QUERY = `WorkflowType = '${QUANTIZE_WORKFLOW}' OR WorkflowType = '${EVALUATE_WORKFLOW}' OR WorkflowType = '${SWEEP_WORKFLOW}' OR WorkflowType = '${NIGHT_WORKFLOW}'`;
 
 /** The run with this id, or the newest whose id ends with it (`a1b2c3d4`). Throws InvalidInput when there is none. */
 export async function findRun(client: Client, id: string): Promise<WorkflowHandle> {

@@ -3,13 +3,17 @@ import type { ExitCode } from '../contracts/errors.js';
 import type { SweepSummary } from '../contracts/sweep.js';
 import { type OutputFormat, print, printEvent, say } from './console-output.js';
 import { evaluationText } from './print-evaluation.js';
+import { nightSummaryText, printFailedNight } from './print-night.js';
 import { summaryText } from './print-summary.js';
 import { sweepText } from './print-sweep.js';
 import { watchRun } from './watch-run.js';
 
 /** Watches a run to its end and prints what came out. Throws RunFailedError. */
 export async function followRun(handle: WorkflowHandle, uiUrl: string | null, format: OutputFormat): Promise<ExitCode> {
-  const end = await watchRun(handle, format);
+  const end = await watchRun(handle, format).catch(async (error: unknown) => {
+    await printFailedNight(handle, format);
+    throw error;
+  });
   if (end.state === 'detached') return 130;
   if (end.state === 'cancelled') {
     say('The run was cancelled. Finished stages are kept: the same command continues after them.');
@@ -19,6 +23,8 @@ export async function followRun(handle: WorkflowHandle, uiUrl: string | null, fo
   if (format === 'jsonl') printEvent('finished', { summary });
   else if (!('kind' in summary)) {
     print(format === 'json' ? JSON.stringify(summary, null, 2) : summaryText(summary, uiUrl));
+  } else if (summary.kind === 'night') {
+    print(format === 'json' ? JSON.stringify(summary, null, 2) : nightSummaryText(summary, uiUrl));
   } else if (summary.kind === 'sweep') {
     print(format === 'json' ? JSON.stringify(summary, null, 2) : sweepText(summary, uiUrl));
   } else print(format === 'json' ? JSON.stringify(summary.scores, null, 2) : evaluationText(summary, uiUrl));

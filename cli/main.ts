@@ -15,6 +15,7 @@ import { extractorCommand } from './commands/extractor.js';
 import { planCommand } from './commands/plan.js';
 import { quantizeCommand } from './commands/quantize.js';
 import { runsCommand } from './commands/runs.js';
+import { scheduleCommand } from './commands/schedule.js';
 import { schemaCommand } from './commands/schema.js';
 import { scoreCommand } from './commands/score.js';
 import { setupCommand } from './commands/setup.js';
@@ -40,6 +41,7 @@ const COMMANDS: readonly ((run: CommandAction) => Command)[] = [
   attachCommand,
   cancelCommand,
   runsCommand,
+  scheduleCommand,
   upCommand,
   downCommand,
   configCommand,

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { WorkflowHandle } from '@temporalio/client';
 import { defaultPayloadConverter } from '@temporalio/common';
 import type { EvaluationSummary } from '../contracts/evaluation-activities.js';
+import type { NightSummary } from '../contracts/night-activities.js';
 import { PROGRESS_QUERY, type RunProgress, type RunSummary, type StageRow } from '../contracts/run-summary.js';
 import { type Progress, progressSchema } from '../contracts/stages.js';
 import type { SweepSummary } from '../contracts/sweep.js';
@@ -15,8 +16,11 @@ const POLL_MS = 1_000;
 /** A busy worker answers queries late: the last answer is shown until then. */
 const QUERY_TIMEOUT_MS = 3_000;
 
+/** What a run of each kind ends with. */
+type FinishedSummary = RunSummary | EvaluationSummary | SweepSummary | NightSummary;
+
 export type WatchEnd =
-  | { readonly state: 'finished'; readonly summary: RunSummary | EvaluationSummary | SweepSummary }
+  | { readonly state: 'finished'; readonly summary: FinishedSummary }
   | { readonly state: 'detached' }
   | { readonly state: 'cancelled' };
 
@@ -56,7 +60,7 @@ export async function watchRun(handle: WorkflowHandle, format: OutputFormat): Pr
 
 async function resultOf(handle: WorkflowHandle): Promise<WatchEnd> {
   try {
-    return { state: 'finished', summary: (await handle.result()) as RunSummary | EvaluationSummary | SweepSummary };
+    return { state: 'finished', summary: (await handle.result()) as FinishedSummary };
   } catch (error) {
     const end = runEndOf(error);
     if (end?.state === 'cancelled') return { state: 'cancelled' };
