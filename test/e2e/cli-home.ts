@@ -20,6 +20,8 @@ const THREADS = ['--threads', '1'];
 export class CliHome {
   readonly home: string;
   readonly env: Record<string, string>;
+  /** What `quantizeArguments` quantizes. */
+  pipeline = EMOJI;
 
   private constructor(readonly folder: string) {
     this.home = join(folder, 'home');
@@ -54,7 +56,7 @@ export class CliHome {
   }
 
   quantizeArguments(...more: string[]): string[] {
-    return ['quantize', EMOJI, '--recipe', 'recipe.json', '--out', this.out, ...THREADS, ...more];
+    return ['quantize', this.pipeline, '--recipe', 'recipe.json', '--out', this.out, ...THREADS, ...more];
   }
 
   /** Runs quantize to its end. Throws an Error with all that it said when it fails. */
@@ -69,14 +71,20 @@ export class CliHome {
   }
 
   record(): ServiceRecord {
-    const found = new RunFolder(this.home).read('local');
+    const found = this.findRecord();
     if (found === undefined) throw new Error('there is no record of services');
     return found;
   }
 
+  /** Records of our own server are `local`; those of a configured one are named after it. */
+  private findRecord(): ServiceRecord | undefined {
+    const folder = new RunFolder(this.home);
+    return folder.names().flatMap((name) => folder.read(name) ?? [])[0];
+  }
+
   /** Supervisor, server, worker and engine children that run now. */
   processes(): TestProcess[] {
-    const { supervisor } = new RunFolder(this.home).read('local') ?? {};
+    const { supervisor } = this.findRecord() ?? {};
     return supervisor === undefined || !isRunning(supervisor) ? [] : withDescendants(supervisor.pid);
   }
 
