@@ -10,6 +10,7 @@ import { fileChunks } from './file-chunks.js';
 import { FolderBucket } from './folder-bucket.js';
 import { REUSE_REFRESH_MS, SharedObjects } from './shared-objects.js';
 import { objectKey } from './store-keys.js';
+import { untilSwept } from './sweep-lock.js';
 
 /** Temporary files of a writer that died are removed when they are this old. */
 const ABANDONED_AFTER_MS = 24 * 3600 * 1000;
@@ -26,6 +27,8 @@ export class LocalStore {
   /** Downloads under way: activities that start together want the same pipeline. */
   private readonly fetching = new Map<string, Promise<boolean>>();
   private readonly shared: SharedObjects | null;
+  /** The folder, by keys. */
+  readonly files: Bucket;
   /** Results, checkpoints and failure counts by key: in the bucket where there is one, so that every host sees them. */
   readonly records: Bucket;
 
@@ -34,7 +37,8 @@ export class LocalStore {
     readonly bucket: Bucket | null,
   ) {
     this.shared = bucket && new SharedObjects(bucket, this.temporaryFolder);
-    this.records = bucket ?? new FolderBucket(folder);
+    this.files = new FolderBucket(folder);
+    this.records = bucket ?? this.files;
   }
 
   /**
@@ -127,8 +131,7 @@ export class LocalStore {
    * the bucket has it. One that is here alone is put into the bucket. Using an artifact again keeps it from being collected.
    */
   async has(ref: Pick<ArtifactRef, 'digest'> & { readonly sizeBytes?: number }): Promise<boolean> {
-    const isHere = await this.isHere(ref.digest);
-    if (isHere) await this.refresh(ref.digest);
+    const isHere = (await this.isHere(ref.digest)) && (await this.refresh(ref.digest));
     if (this.shared === null) return isHere;
     if (await this.shared.has(ref)) return true;
     if (isHere) await this.shared.upload(ref.digest, this.objectPath(ref.digest));
@@ -199,14 +202,16 @@ export class LocalStore {
     return true;
   }
 
-  /** A file's time is when it was last used: what was used lately is not collected. */
-  private async refresh(digest: string): Promise<void> {
+  /** A file's time is when it was last used: what was used lately is not collected. False when it was just collected. */
+  private async refresh(digest: string): Promise<boolean> {
     const path = this.objectPath(digest);
     const found = await stat(path).catch(() => undefined);
-    if (found === undefined || Date.now() - found.mtimeMs < REUSE_REFRESH_MS) return;
+    if (found !== undefined && Date.now() - found.mtimeMs < REUSE_REFRESH_MS) return true;
     await utimes(path, new Date(), new Date()).catch(() => undefined);
+    await untilSwept(this.files);
     const state = await stateOf(path);
     if (state !== undefined) this.verified.set(digest, state);
+    return state !== undefined;
   }
 
   private async moveAside(digest: string): Promise<void> {

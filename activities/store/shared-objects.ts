@@ -4,6 +4,7 @@ import { NibbleflowError } from '../../contracts/errors.js';
 import { writeTemporary } from './atomic-write.js';
 import type { Bucket } from './bucket.js';
 import { objectKey, usedKey } from './store-keys.js';
+import { untilSwept } from './sweep-lock.js';
 
 /**
  * An object that was written longer ago than this says so when it is used again: objects younger than a day are never
@@ -28,8 +29,9 @@ export class SharedObjects {
   async has({ digest, sizeBytes }: { readonly digest: string; readonly sizeBytes?: number }): Promise<boolean> {
     const found = await this.bucket.head(objectKey(digest));
     if (found === null || (sizeBytes !== undefined && found.sizeBytes !== sizeBytes)) return false;
-    await this.refresh(digest, found.modifiedAt);
-    return true;
+    if (!(await this.refresh(digest, found.modifiedAt))) return true;
+    await untilSwept(this.bucket);
+    return (await this.bucket.head(objectKey(digest))) !== null;
   }
 
   async upload(digest: string, path: string): Promise<void> {
@@ -69,12 +71,14 @@ export class SharedObjects {
     return { temporary, digest: hash.digest('hex'), sizeBytes };
   }
 
-  private async refresh(digest: string, modifiedAt: number): Promise<void> {
+  /** True when the object is old: it was marked as used, unless this process did so a while ago. */
+  private async refresh(digest: string, modifiedAt: number): Promise<boolean> {
     const now = Date.now();
-    if (now - Math.max(modifiedAt, this.refreshedAt.get(digest) ?? 0) < REFRESH_AGAIN_MS) return;
-    if (now - modifiedAt < REUSE_REFRESH_MS) return;
+    if (now - modifiedAt < REUSE_REFRESH_MS) return false;
+    if (now - (this.refreshedAt.get(digest) ?? 0) < REFRESH_AGAIN_MS) return false;
     await this.bucket.put(usedKey(digest), []);
     this.refreshedAt.set(digest, now);
+    return true;
   }
 }
 

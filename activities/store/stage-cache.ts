@@ -1,17 +1,19 @@
 import { createHash } from 'node:crypto';
-import type { z } from 'zod';
+import { z } from 'zod';
 import { type ArtifactKind, type ArtifactRef, artifactRefSchema } from '../../contracts/artifact.js';
 import { canonicalJson } from '../../contracts/canonical-json.js';
 import { featureSetManifestSchema } from '../../contracts/feature-set-manifest.js';
 import { pipelineManifestSchema } from '../../contracts/stages.js';
 import { collect } from './bucket.js';
 import type { LocalStore } from './local-store.js';
+import { REUSE_REFRESH_MS } from './shared-objects.js';
 import { resultKey } from './store-keys.js';
 
 /** Artifacts that name others: all of them must be there. */
 const MANIFESTS: Partial<Record<ArtifactKind, z.ZodType>> = {
   pipeline: pipelineManifestSchema,
   'feature-set': featureSetManifestSchema,
+  shards: z.array(artifactRefSchema),
 };
 
 /** What decides whether a stage's result may be used again. */
@@ -44,6 +46,7 @@ export class StageCache {
       return undefined;
     }
     for (const ref of refsIn(result)) if (!(await this.complete(ref))) return undefined;
+    await this.refresh(key, result);
     return result;
   }
 
@@ -52,13 +55,19 @@ export class StageCache {
     await this.store.records.put(resultKey(key), [new TextEncoder().encode(`${JSON.stringify(result)}\n`)]);
   }
 
+  /** A result that is used again is young again: see liveness.ts. */
+  private async refresh(key: string, result: unknown): Promise<void> {
+    const found = await this.store.records.head(resultKey(key));
+    if (found !== null && Date.now() - found.modifiedAt > REUSE_REFRESH_MS) await this.save(key, result);
+  }
+
   private async complete(ref: ArtifactRef): Promise<boolean> {
     if (!(await this.store.has(ref))) return false;
     const schema = MANIFESTS[ref.kind];
     if (schema === undefined) return true;
     const manifest = schema.safeParse(await this.store.getJson(ref));
     if (!manifest.success) return false;
-    for (const part of refsIn(manifest.data)) if (!(await this.store.has(part))) return false;
+    for (const part of refsIn(manifest.data)) if (!(await this.complete(part))) return false;
     return true;
   }
 }

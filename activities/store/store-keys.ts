@@ -6,8 +6,8 @@ import { NibbleflowError } from '../../contracts/errors.js';
  */
 
 const DIGEST = /^[0-9a-f]{64}$/;
-/** Digests, `<digest>.<name>-<size>.<index>`, `<digest>.json`: one segment each, never `.` or `..`. */
-const SEGMENT = /^[A-Za-z0-9_-][A-Za-z0-9._-]{0,254}$/;
+/** Digests, `<digest>.<name>-<size>.<index>`, `<digest>.json`, `.<uuid>.tmp`: one segment each, never `.` or `..`. */
+const SEGMENT = /^(?!\.{1,2}$)[A-Za-z0-9._-]{1,255}$/;
 
 /** `objects/<first two>/<sha256>`. Throws MissingArtifact for anything that is not a digest. */
 export function objectKey(digest: string): string {
