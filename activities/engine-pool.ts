@@ -15,6 +15,12 @@ interface PooledEngine {
   timer: NodeJS.Timeout | undefined;
 }
 
+export interface EngineUse {
+  readonly log?: RunLog;
+  /** false: the engine ends with the work, so that it holds nothing of a device that others wait for. */
+  readonly keepsWarm?: boolean;
+}
+
 /**
  * Engine children, each lent to one stage at a time and kept warm between stages. A stage that fails or is cancelled has
  * its child killed, so that nothing it left behind (sessions, residents, a running kernel) reaches another stage. The first
@@ -34,7 +40,7 @@ export class EnginePool {
     compute: Compute,
     signal: AbortSignal,
     work: (executor: EngineExecutor) => Promise<T>,
-    log: RunLog = SILENT_LOG,
+    { log = SILENT_LOG, keepsWarm = true }: EngineUse = {},
   ): Promise<T> {
     signal.throwIfAborted();
     const engine = await this.take(compute, log);
@@ -44,7 +50,8 @@ export class EnginePool {
     try {
       const result = await work(engine.executor);
       signal.throwIfAborted();
-      this.giveBack(engine);
+      if (keepsWarm) this.giveBack(engine);
+      else await this.discard(engine);
       return result;
     } catch (error) {
       await this.discard(engine);

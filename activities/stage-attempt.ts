@@ -1,6 +1,7 @@
 import { NibbleflowError } from '../contracts/errors.js';
 import type { Stage } from '../contracts/stages.js';
 import { CheckpointPace } from './checkpoint-pace.js';
+import { LeasedEngine } from './leased-engine.js';
 import type { RunLog } from './run-log.js';
 import type { ActivityDeps, StageContext } from './stage-frame.js';
 import type { StageHost } from './stage-host.js';
@@ -34,6 +35,7 @@ export class StageAttempt {
   private readonly stop: StageStop;
   private readonly checkpoints: Checkpoints;
   private readonly timeoutMs: number;
+  private readonly engine: LeasedEngine;
 
   constructor(
     private readonly deps: ActivityDeps,
@@ -43,6 +45,10 @@ export class StageAttempt {
     this.stop = new StageStop(facts.host, deps.shutdownGraceMs ?? SHUTDOWN_GRACE_MS);
     this.checkpoints = new Checkpoints(deps.store);
     this.timeoutMs = facts.progressTimeoutMs ?? PROGRESS_TIMEOUT_MS;
+    this.engine = new LeasedEngine(deps, this.stop, facts, (note) => {
+      this.progress.waiting(note, performance.now());
+      this.heartbeat();
+    });
   }
 
   /** Runs the body with heartbeats, stall detection and cancellation. Throws what it throws, or why it was stopped. */
@@ -77,7 +83,7 @@ export class StageAttempt {
         save: (bytes) => this.save(bytes),
         expect: () => stop.expectCheckpoint(),
       },
-      withEngine: (compute, work) => deps.engines.use(compute, stop.signal, work, log),
+      withEngine: (compute, work) => this.engine.use(compute, work),
     };
   }
 
@@ -98,6 +104,7 @@ export class StageAttempt {
   private async save(bytes: Uint8Array | readonly Uint8Array[]): Promise<void> {
     const { key, log } = this.facts;
     this.stop.signal.throwIfAborted();
+    this.engine.assertHeld();
     const ref = await this.checkpoints.save(key, key, bytes);
     this.pace.saved(performance.now());
     this.progress.checkpointed(ref, performance.now());

@@ -8,6 +8,7 @@ import { decisionText, RECOMPUTE_FIELD } from '../contracts/stage-decision.js';
 import type { Compute, Stage, StageOutcome } from '../contracts/stages.js';
 import type { EngineExecutor } from './engine/engine-executor.js';
 import type { EnginePool } from './engine-pool.js';
+import type { DeviceLeasing } from './leased-engine.js';
 import { type RunLog, type RunLogs, SILENT_LOG } from './run-log.js';
 import { StageAttempt } from './stage-attempt.js';
 import { stageFailure } from './stage-failure.js';
@@ -32,6 +33,8 @@ export interface ActivityDeps {
   readonly host?: () => StageHost;
   /** Default: nothing is logged. */
   readonly logs?: RunLogs;
+  /** Devices that one stage at a time computes on; default: none. */
+  readonly leasing?: DeviceLeasing;
   /** How long a stage may take to its next checkpoint when its worker ends. */
   readonly shutdownGraceMs?: number;
   /** Looks at folders as they are now; given by the worker's process, which knows the settings. Nights need it. */

@@ -38,6 +38,12 @@ export class StageProgress {
     while (this.samples.length > 2 && (this.samples[0]?.at ?? now) < now - RATE_WINDOW_MS) this.samples.shift();
   }
 
+  /** A stage that waits for others is not stalled. */
+  waiting(note: string, now: number): void {
+    this.latest = { ...this.latest, note };
+    this.lastChangeAt = now;
+  }
+
   checkpointed(ref: ArtifactRef, now: number): void {
     this.checkpoint = ref;
     this.lastChangeAt = now;

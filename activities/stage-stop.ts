@@ -26,6 +26,11 @@ export class StageStop {
     return this.aborting.signal;
   }
 
+  /** Aborted as soon as the stage is asked to stop: for waits, which lose nothing. */
+  get askedSignal(): AbortSignal {
+    return AbortSignal.any([this.host.signal, this.signal]);
+  }
+
   /** True from when the stage was asked to stop. */
   get isAsked(): boolean {
     return this.host.signal.aborted || this.signal.aborted;

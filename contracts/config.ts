@@ -65,6 +65,18 @@ export const configSchema = z.strictObject({
     .strictObject({
       default: z.enum(['cpu', 'webgpu', 'cuda']).default('cpu'),
       threads: z.number().int().min(1).max(256).nullable().default(null).describe('null: all cores'),
+      leased: z
+        .array(z.enum(['cpu', 'webgpu', 'cuda']))
+        .default(['webgpu', 'cuda'])
+        .describe('devices that one stage at a time computes on, over all workers of the machine'),
+      leaseDir: z
+        .string()
+        .min(1)
+        .nullable()
+        .default(null)
+        .describe(
+          'where leases are kept; the same for all workers that share a device; null: a folder of this user in the temporary folder',
+        ),
     })
     .prefault({}),
   worker: z

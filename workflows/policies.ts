@@ -16,6 +16,7 @@ export const FAILURE_POLICIES: FailurePolicies = {
   Stalled: { attempts: 2, remedy: 'fresh-engine' },
   // The end of a worker that was told to end costs nothing: never counted.
   Preempted: { attempts: Number.POSITIVE_INFINITY, remedy: null },
+  LeaseLost: { attempts: 5, remedy: 'fresh-engine' },
   WorkerLost: { attempts: 20, remedy: null },
   DiskFull: { attempts: 2, remedy: 'collect-garbage' },
   NonFiniteLoss: { attempts: 1, remedy: null },

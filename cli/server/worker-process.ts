@@ -5,6 +5,7 @@ import { pino } from 'pino';
 import { ACTIVITY_FACTORIES } from '../../activities/activity-factories.js';
 import { createActivities } from '../../activities/create-activities.js';
 import { EnginePool } from '../../activities/engine-pool.js';
+import { deviceLeasing } from '../../activities/leased-engine.js';
 import { machineFacts } from '../../activities/machine-facts.js';
 import { RunLogs, runLogFolder } from '../../activities/run-log.js';
 import type { ActivityDeps } from '../../activities/stage-frame.js';
@@ -42,7 +43,15 @@ async function main(address: string, namespace: string, queues: readonly string[
   const store = await openStore(loaded);
   const graceMs = 1000 * config.worker.graceSeconds;
   const shutdownGraceMs = graceMs - SHUTDOWN_RESERVE_MS;
-  const deps = { store, engines, policies: FAILURE_POLICIES, facts: machineFacts(), logs, shutdownGraceMs };
+  const deps = {
+    store,
+    engines,
+    policies: FAILURE_POLICIES,
+    facts: machineFacts(),
+    logs,
+    shutdownGraceMs,
+    leasing: deviceLeasing(config.devices),
+  };
   const activities = createActivities({ ...deps, resolveEvaluation: foldersOf(loaded) }, ACTIVITY_FACTORIES);
   const { options } = await connectionSettings();
   const connection = await NativeConnection.connect({ ...options, address });

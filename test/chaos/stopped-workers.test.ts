@@ -11,14 +11,14 @@ import { ObservedRun } from './observed-run.js';
 /** Sampling is one batch of many steps, finetuning has a middle; everything else is as small as it gets. */
 const RECIPE: RecipeInput = {
   name: 'preempted',
-  sampling: { steps: 40 },
-  calibration: { trajectories: 12, timesteps: 3 },
+  sampling: { steps: 16 },
+  calibration: { trajectories: 8, timesteps: 3 },
   evaluation: { samples: 2, timestepPairs: 16, beforeFinetuning: false },
   finetuning: {
     batchSize: 4,
-    validateEvery: 30,
+    validateEvery: 20,
     patience: 10,
-    phases: [{ name: 'attention', layers: ['attention-projection'], steps: 60 }],
+    phases: [{ name: 'attention', layers: ['attention-projection'], steps: 40 }],
   },
 };
 
@@ -96,13 +96,13 @@ async function stopInMid(stage: Stage, done: number): Promise<void> {
 describe('a worker that is told to end', () => {
   it(
     'in mid-finetuning, writes a checkpoint of the step that it does and ends; the next one goes on from there',
-    () => stopInMid('finetune', 12),
+    () => stopInMid('finetune', 5),
     RUN_MS,
   );
 
   it(
     'in the middle of a batch of trajectories, keeps what the denoiser said so far',
-    () => stopInMid('sample', 3),
+    () => stopInMid('sample', 1),
     RUN_MS,
   );
 });
