@@ -6,8 +6,10 @@ import {
   type ImportReferenceResult,
   importReferenceInputSchema,
 } from '../contracts/evaluation-activities.js';
+import { refuseFewPictures } from '../evaluation/statistics/fewest-pictures.js';
 import { refuseOtherOrigin } from '../evaluation/statistics/reference-statistics.js';
 import { evaluationExtractor, extractorKey } from './evaluation-extractor.js';
+import { featureOrigin } from './feature-protocol.js';
 import { extractFeatureSet } from './features/extract-feature-set.js';
 import { openImageFolder } from './images/image-folder.js';
 import { type ActivityDeps, runStage, type StageContext } from './stage-frame.js';
@@ -61,11 +63,11 @@ async function importStatistics(input: Input, { store }: StageContext): Promise<
   });
   const ref = await store.putFile('file', path);
   if (ref.digest !== digest) throw changed(path);
-  const { spec, sha256 } = await evaluationExtractor(input.extractor, store);
+  const extractor = await evaluationExtractor(input.extractor, store);
   const { statistics, close } = await openStatisticsFile(await store.path(ref));
   try {
-    const wanted = { extractor: { name: spec.name, sha256 }, resize: input.resize };
-    refuseOtherOrigin(statistics, { ...wanted, dimension: spec.outputs.features.dimension }, path);
+    refuseOtherOrigin(statistics, featureOrigin(extractor, input.resize), path);
+    refuseFewPictures(statistics, path);
     const { n, notes } = statistics;
     const what = n === null ? 'an unknown number of pictures' : `${n} pictures`;
     return { features: null, statistics: ref, n, notes: [...notes], summary: `statistics of ${what}` };

@@ -157,7 +157,10 @@ class EvaluationScoring {
     const wantsLpips = protocol.metrics.includes('lpips');
     const layers = wantsLpips ? await openLayers(this.executor, this.extractor, protocol.resize) : null;
     const { spec, sha256 } = this.extractor;
-    const lpips = layers && { name: layers.name, extractor: extractorLabel({ name: spec.name, sha256 }) };
+    const lpips = layers && {
+      name: layers.name,
+      extractor: extractorLabel({ name: spec.name, sha256, resize: protocol.resize }),
+    };
     const compared = async (other: OpenedSet, note: string): Promise<PairedImageScores> =>
       pairedImageScores(float.images, other.images, {
         ...(layers === null ? {} : { lpips: layers }),

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { basename, join, resolve } from 'node:path';
 import { extractorIdentity, storeExtractor } from '../activities/evaluation-extractor.js';
 import { extractorsFolder, type FoundExtractor, findExtractor } from '../activities/extractor-folder.js';
+import { featureOrigin } from '../activities/feature-protocol.js';
 import { listPictureFiles } from '../activities/images/list-picture-files.js';
 import { protocolDigest } from '../activities/protocol-digest.js';
 import { openStatisticsFile } from '../activities/statistics-file.js';
@@ -14,6 +15,7 @@ import type { UnresolvedEvaluation } from '../contracts/night-activities.js';
 import { FEWEST_FOR_DISTANCES, type Protocol } from '../contracts/protocol.js';
 import type { Compute } from '../contracts/stages.js';
 import { SET_METRICS } from '../evaluation/metrics/set-metrics.js';
+import { FEWEST_FOR_DISTANCES, refuseFewPictures } from '../evaluation/statistics/fewest-pictures.js';
 import { refuseOtherOrigin } from '../evaluation/statistics/reference-statistics.js';
 import type { Pipeline } from '../models/pipelines/pipeline.js';
 import { readPipeline } from '../models/pipelines/read-pipeline.js';
@@ -183,15 +185,15 @@ async function floatFolder(path: string, candidate: Pipeline): Promise<CheckedFo
 async function checkReference(
   path: string,
   { resize, metrics }: Protocol,
-  { spec, sha256 }: FoundExtractor,
+  extractor: FoundExtractor,
 ): Promise<EvaluationSpec['reference']> {
   const kind = await pathKind(path, 'the reference');
   const place = { path: resolve(path), name: basename(resolve(path)) };
   if (kind === 'file') {
     const { statistics, close } = await openStatisticsFile(place.path);
     try {
-      const wanted = { extractor: { name: spec.name, sha256 }, resize, dimension: spec.outputs.features.dimension };
-      refuseOtherOrigin(statistics, wanted, place.path);
+      refuseOtherOrigin(statistics, featureOrigin(extractor, resize), place.path);
+      refuseFewPictures(statistics, place.path);
     } finally {
       await close();
     }

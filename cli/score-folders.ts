@@ -1,5 +1,6 @@
 import { resolve } from 'node:path';
 import type { EngineExecutor } from '../activities/engine/engine-executor.js';
+import { featureOrigin } from '../activities/feature-protocol.js';
 import { openLayers } from '../activities/features/open-layers.js';
 import type { ImageFolder } from '../activities/images/image-folder.js';
 import { type FolderPairs, pairFolders } from '../activities/images/pair-folders.js';
@@ -14,6 +15,7 @@ import type { MetricContext } from '../evaluation/metrics/set-metric.js';
 import { pairedScores } from '../evaluation/paired-scores.js';
 import { type StatisticsScoreRequest, scoreAgainstStatistics } from '../evaluation/score-against-statistics.js';
 import { scoreWithFloor } from '../evaluation/score-with-floor.js';
+import { FEWEST_FOR_DISTANCES, refuseFewPictures } from '../evaluation/statistics/fewest-pictures.js';
 import { type ReferenceStatistics, refuseOtherOrigin } from '../evaluation/statistics/reference-statistics.js';
 import type { ScoreOptions } from './commands/score.js';
 import { print } from './console-output.js';
@@ -29,12 +31,6 @@ import { ProgressView } from './progress-view.js';
 import { checkMetrics, existingFolder, type MetricRequest, pathKind } from './score-request.js';
 import { scoreMarkdown, scoreTable } from './score-table.js';
 import { untilInterrupted } from './until-interrupted.js';
-
-/**
- * Distances between distributions of fewer pictures say more about the number than about the pictures: 2 · 50 at least, as
- * the rules of evaluation have it. Pairs need one.
- */
-const FEWEST_FOR_DISTANCES = 50;
 
 /** A request whose every part was checked: both sides can be read, and nothing has been computed yet. */
 interface CheckedScore {
@@ -101,9 +97,8 @@ async function checkScore(
 async function openCheckedStatistics(path: string, { extractor, resize }: PictureWork): Promise<OpenStatistics> {
   const open = await openStatisticsFile(path);
   try {
-    const { spec, sha256 } = extractor;
-    const wanted = { extractor: { name: spec.name, sha256 }, resize, dimension: spec.outputs.features.dimension };
-    refuseOtherOrigin(open.statistics, wanted, path);
+    refuseOtherOrigin(open.statistics, featureOrigin(extractor, resize), path);
+    refuseFewPictures(open.statistics, path);
     return open;
   } catch (error) {
     await open.close();
@@ -169,7 +164,10 @@ async function pairScores({ work, pairs, images }: CheckedScore, executor: Engin
       },
     });
     const { spec, sha256 } = work.extractor;
-    const lpips = layers && { name: layers.name, extractor: extractorLabel({ name: spec.name, sha256 }) };
+    const lpips = layers && {
+      name: layers.name,
+      extractor: extractorLabel({ name: spec.name, sha256, resize: work.resize }),
+    };
     return pairedScores(values, { against: 'reference', lpips, notes: notesOf('scored', images.notes) });
   } finally {
     view.clear();

@@ -1,11 +1,13 @@
 import { createHash } from 'node:crypto';
 import { accessSync, constants, statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
+import { featureOrigin } from '../activities/feature-protocol.js';
 import { packageVersion } from '../activities/package-file.js';
 import { checkStatisticsExtension, writeStatisticsFile } from '../activities/statistics-file.js';
 import { type ExitCode, NibbleflowError } from '../contracts/errors.js';
 import type { FeatureRows } from '../evaluation/features/feature-set.js';
 import { executorProducts } from '../evaluation/linalg/executor-products.js';
+import { FEWEST_FOR_DISTANCES } from '../evaluation/statistics/fewest-pictures.js';
 import { gaussianMomentsOf } from '../evaluation/statistics/gaussian-moments-of.js';
 import type { FeatureGaussian } from '../evaluation/statistics/reference-statistics.js';
 import type { StatsOptions } from './commands/stats.js';
@@ -13,15 +15,13 @@ import { say } from './console-output.js';
 import { breatheUntil, checkPictureWork, featuresOf, openPictures, withEngine } from './measure-pictures.js';
 import { untilInterrupted } from './until-interrupted.js';
 
-/** A covariance needs two. */
-const FEWEST_PICTURES = 2;
-
 /** `nibbleflow stats`: everything is checked before any work, and the file is written whole or not at all. */
 export function writeStats(folder: string, out: string, options: StatsOptions): Promise<ExitCode> {
   return untilInterrupted(async (signal) => {
     const path = checkOutFile(out, options.features === true);
     const work = await checkPictureWork(options, signal);
-    const images = await openPictures(resolve(folder), FEWEST_PICTURES, signal);
+    const { extractor, resize, protocol } = featureOrigin(work.extractor, work.resize);
+    const images = await openPictures(resolve(folder), FEWEST_FOR_DISTANCES, signal);
     await withEngine(work, async (executor) => {
       const features = await featuresOf(images, executor, work);
       const products = executorProducts(executor);
@@ -35,10 +35,8 @@ export function writeStats(folder: string, out: string, options: StatsOptions): 
         pool: await gaussian(pool),
         spatial: spatial === undefined ? null : await gaussian(spatial),
         provenance: {
-          extractor: features.extractor,
-          resize: work.resize,
+          ...{ extractor, resize, protocol },
           pictures: digestOfKeys(features.keys),
-          protocol: null,
           nibbleflow: packageVersion(),
         },
         rows: options.features === true ? features : null,

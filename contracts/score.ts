@@ -32,11 +32,14 @@ export const scoreSchema = z.strictObject({
   referenceN: z.number().int().positive().nullable(),
   unit: z.string(),
   better: z.enum(['higher', 'lower']).nullable(),
-  /** The same metric between float pictures and float pictures of other seeds at the same n: what no model can be told from. */
+  /**
+   * The same metric between float pictures and float pictures of other seeds at the same n: what no model can be told from. Of
+   * `score`: between two halves of the reference, at the n that the notes say.
+   */
   floor: z.number().nullable(),
   /** Of the hypothesis that both sets come from one distribution, by permutation; null when not tested. */
   pValue: z.number().nullable(),
-  /** `<name>@<sha256:8>`; null for metrics without features. */
+  /** `<name>@<sha256:8>`, with `:clean` or `:legacy` behind it for that resizing; null for metrics without features. */
   extractor: z.string().nullable(),
   /** sha256 of the protocol; null when there was none. */
   protocol: z.string().nullable(),

@@ -2,6 +2,7 @@ import type { Score } from '../contracts/score.js';
 import { extractorLabel } from './features/extractor-spec.js';
 import type { FeatureSet } from './features/feature-set.js';
 import { frechetOfStatistics, frechetValue } from './metrics/frechet-metric.js';
+import { fidName } from './metrics/frechet-name.js';
 import type { MetricValue, SetMetric } from './metrics/set-metric.js';
 import { SET_METRICS } from './metrics/set-metrics.js';
 import { type SetScoreRequest, scoreSets } from './score-sets.js';
@@ -83,7 +84,7 @@ function scoreOf(
   const isFid = found.metric === 'frechet' && isPublishedInception === true;
   const { metric, value, low, high, interval, unit, better, notes = [] } = found;
   return {
-    name: `${isFid ? 'fid' : `${metric}[${extractor}]`}-${n}`,
+    name: `${isFid ? fidName(fake.extractor.resize) : `${metric}[${extractor}]`}-${n}`,
     ...{ metric, against: 'reference', value, low, high, level: interval === null ? null : LEVEL, interval },
     ...{ n, referenceN: statistics.n, unit, better, floor: null, pValue: null, extractor, protocol },
     notes: [...notes],

@@ -2,6 +2,7 @@ import { NibbleflowError, nearestName } from '../contracts/errors.js';
 import type { Score } from '../contracts/score.js';
 import { extractorLabel } from './features/extractor-spec.js';
 import type { FeatureRows, FeatureSet } from './features/feature-set.js';
+import { fidName } from './metrics/frechet-name.js';
 import { isPairwise, pairwisePass } from './metrics/pairwise-pass.js';
 import type { MetricContext, MetricValue, SetMetric } from './metrics/set-metric.js';
 import { SET_METRICS } from './metrics/set-metrics.js';
@@ -66,10 +67,11 @@ function metricOf(id: string): SetMetric[] {
 }
 
 async function refuseSets({ fake, real, context }: SetScoreRequest, metrics: readonly SetMetric[]): Promise<void> {
-  if (fake.extractor.sha256 !== real.extractor.sha256) {
-    const both = `${extractorLabel(fake.extractor)} and ${extractorLabel(real.extractor)}`;
+  const labels = [fake, real].map(({ extractor }) => extractorLabel(extractor));
+  if (fake.extractor.sha256 !== real.extractor.sha256 || labels[0] !== labels[1]) {
+    const both = labels.join(' and ');
     throw new NibbleflowError('InvalidInput', `features of different extractors cannot be compared: ${both}`, {
-      fix: 'Extract both sets with the same extractor.',
+      fix: 'Extract both sets with the same extractor, resized in the same way.',
     });
   }
   const twoSided = metrics.some((metric) => metric.sides === 2);
@@ -156,7 +158,7 @@ function scoreOf(metric: SetMetric, found: MetricValue, isFirst: boolean, reques
   const small = Math.min(n, isDistance ? real.pool.n : n);
   const shuffled = found.pValue !== undefined && against === 'float' && context.partners === undefined;
   return {
-    name: `${isFid ? 'fid' : `${found.metric}[${extractor}]`}-${n}`,
+    name: `${isFid ? fidName(fake.extractor.resize) : `${found.metric}[${extractor}]`}-${n}`,
     metric: found.metric,
     against: isDistance ? against : 'none',
     value: found.value,

@@ -23,5 +23,5 @@ export async function openLayers(
   if (spec.layers === undefined) return null;
   const bytes = model instanceof Uint8Array ? model : await readFile(model.path);
   const layers = await executor.open(withLayerOutputs(bytes, spec));
-  return { layers, spec, mode, name: lpipsName(extractorLabel({ name: spec.name, sha256 })) };
+  return { layers, spec, mode, name: lpipsName(extractorLabel({ name: spec.name, sha256, resize: mode })) };
 }

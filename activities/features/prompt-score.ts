@@ -57,7 +57,7 @@ export async function promptScore(options: PromptScoring): Promise<Score | null>
     }
     // Equal pictures with other prompts may change places: sorted values are summed in one order.
     const { mean, low, high, level } = meanInterval(values.sort());
-    const label = extractorLabel({ name: extractor.spec.name, sha256: encoder.sha256 });
+    const label = extractorLabel({ name: extractor.spec.name, sha256: encoder.sha256, resize: options.resize });
     return {
       name: `clip-score[${label}]-${images.n}`,
       ...{ metric: 'clip-score', against: 'none', value: mean, low, high, level, interval: 'student-t' },

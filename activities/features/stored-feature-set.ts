@@ -53,7 +53,7 @@ export function repeatsOf(counts: ReadonlyMap<string, number>): Record<string, n
 
 /** A set of features as its manifest says. */
 export function featureSetOf(store: LocalStore, manifest: FeatureSetManifest): FeatureSet {
-  const { extractor, widths } = manifest;
+  const { extractor, resize, widths } = manifest;
   const { keys, chunkOf, rowOf } = placesOf(manifest);
   const chunks = new StoredChunks(
     store,
@@ -66,7 +66,7 @@ export function featureSetOf(store: LocalStore, manifest: FeatureSetManifest): F
       chunks.read(name, d, chunkOf.subarray(first, end), rowOf.subarray(first, end)),
   });
   return {
-    extractor,
+    extractor: { ...extractor, resize },
     keys,
     pool: rows('pool', widths.pool),
     ...(widths.logits === undefined ? {} : { logits: rows('logits', widths.logits) }),

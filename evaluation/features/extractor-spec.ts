@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { NibbleflowError } from '../../contracts/errors.js';
 import type { ModelFile } from '../../models/executor.js';
 import { RESIZE_KERNEL_NAMES } from './resize-kernels.js';
+import type { ResizeMode } from './resize-modes.js';
 
 const outputName = z.object({ name: z.string().min(1) });
 const interval = z.tuple([z.number(), z.number()]);
@@ -104,9 +105,17 @@ export interface Extractor {
   readonly model: Uint8Array | ModelFile;
 }
 
-/** `<name>@<first 8 hex digits of the sha256>`, as scores name an extractor. */
-export function extractorLabel({ name, sha256 }: { readonly name: string; readonly sha256: string }): string {
-  return `${name}@${sha256.slice(0, 8)}`;
+/**
+ * `<name>@<first 8 hex digits of the sha256>`, as scores name an extractor, with `:<mode>` behind it where pictures get its size in
+ * another way than it says: those are other numbers.
+ */
+export function extractorLabel(extractor: {
+  readonly name: string;
+  readonly sha256: string;
+  readonly resize?: ResizeMode;
+}): string {
+  const { name, sha256, resize = 'extractor' } = extractor;
+  return `${name}@${sha256.slice(0, 8)}${resize === 'extractor' ? '' : `:${resize}`}`;
 }
 
 /** Parses the JSON value of an extractor.json; throws InvalidModel naming every wrong field. */

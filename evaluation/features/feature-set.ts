@@ -1,4 +1,5 @@
 import type { Float32Tensor } from '../../models/tensors/tensor.js';
+import type { ResizeMode } from './resize-modes.js';
 
 /**
  * Rows of features that need not fit in memory: one per picture, in canonical order. Implementations read from memory or from
@@ -13,8 +14,8 @@ export interface FeatureRows {
 
 /** What an extractor says about each picture of a set. */
 export interface FeatureSet {
-  /** Name and sha256 (hex, whole) of the extractor. */
-  readonly extractor: { readonly name: string; readonly sha256: string };
+  /** Name and sha256 (hex, whole) of the extractor, and how pictures got its size; default: as it says. */
+  readonly extractor: { readonly name: string; readonly sha256: string; readonly resize?: ResizeMode };
   /** sha256 of each picture's pixels, ascending: the canonical order of all rows. */
   readonly keys: readonly string[];
   /** Pooled features [n, d]. */

@@ -11,7 +11,8 @@ import type { MetricContext, MetricValue } from './set-metric.js';
  *   Σ_{i≠j} k(xᵢ, xⱼ)/(n(n−1)) + Σ_{i≠j} k(yᵢ, yⱼ)/(m(m−1)) − 2·Σᵢⱼ k(xᵢ, yⱼ)/(nm),
  * in float64. `kid` is the mean over random subsets, as the field reports it (100 subsets of 1000 rows), with the middle 95 % of
  * the subsets as its interval: the spread of the distance at that subset size. `kid-full` uses every pair once: the less noisy
- * estimate of the same quantity, with the interval of a jackknife over rows. Both are unbiased, so the number of rows does not
+ * estimate of the same quantity, with the interval of a jackknife over rows, or over same-seed pairs where there are partners, which
+ * are no independent rows. Both are unbiased, so the number of rows does not
  * move them, and both may be negative. Values are not multiplied by 1000, as some papers do.
  */
 export interface KernelDistance {
@@ -27,7 +28,7 @@ const LEVEL = 0.95;
 const TESTED_ROWS = 2000;
 
 /** Distances from the sums of all tiles. */
-export function kernelDistance(sums: KernelSums, subsets: KernelSubsets): KernelDistance {
+export function kernelDistance(sums: KernelSums, subsets: KernelSubsets, partners?: Uint32Array): KernelDistance {
   const { within, across, subsetSums } = sums;
   const total = (values: Float64Array): number => values.reduce((a, b) => a + b, 0);
   const n = within.fake.length;
@@ -35,7 +36,8 @@ export function kernelDistance(sums: KernelSums, subsets: KernelSubsets): Kernel
   const both = { fake: total(within.fake), real: total(within.real), cross: total(across.fake) };
   return {
     full: mmd(both.fake, both.real, both.cross, n, m),
-    fullError: n < 3 || m < 3 ? null : jackknifeError(sums, both),
+    fullError:
+      n < 3 || m < 3 ? null : partners === undefined ? jackknifeError(sums, both) : pairedError(sums, both, partners),
     subsets: subsetSums.cross.map((cross, s) =>
       mmd(
         2 * (subsetSums.fake[s] as number),
@@ -63,12 +65,28 @@ function jackknifeError(sums: KernelSums, both: { fake: number; real: number; cr
   const withoutReal = within.real.map((own, j) =>
     mmd(both.fake, both.real - 2 * own, both.cross - (across.real[j] as number), n, m - 1),
   );
-  const variance = [withoutFake, withoutReal].reduce((sum, values) => {
-    const mean = values.reduce((a, b) => a + b, 0) / values.length;
-    const squares = values.reduce((a, value) => a + (value - mean) ** 2, 0);
-    return sum + (squares * (values.length - 1)) / values.length;
-  }, 0);
-  return Math.sqrt(variance);
+  return Math.sqrt(jackknifeVariance(withoutFake) + jackknifeVariance(withoutReal));
+}
+
+/** The same with θ₍ᵢ₎ without fake row i and its partner. */
+function pairedError(
+  { within, across, partnered }: KernelSums,
+  both: { fake: number; real: number; cross: number },
+  partners: Uint32Array,
+): number {
+  const n = partners.length;
+  const without = Float64Array.from(partners, (j, i) => {
+    const cross = both.cross - (across.fake[i] as number) - (across.real[j] as number) + (partnered[i] as number);
+    const fake = both.fake - 2 * (within.fake[i] as number);
+    return mmd(fake, both.real - 2 * (within.real[j] as number), cross, n - 1, n - 1);
+  });
+  return Math.sqrt(jackknifeVariance(without));
+}
+
+function jackknifeVariance(values: Float64Array): number {
+  const mean = values.reduce((a, b) => a + b, 0) / values.length;
+  const squares = values.reduce((a, value) => a + (value - mean) ** 2, 0);
+  return (squares * (values.length - 1)) / values.length;
 }
 
 /** The subsets of a seed: `size` different rows each, real and fake drawn independently. */
@@ -115,7 +133,7 @@ class KidConsumer implements PairConsumer {
     this.size = Math.min(kidSubsetSize, n, m);
     this.subsets = kernelSubsets(seed, kidSubsets, this.size, n, m);
     this.tested = testedRows(n, m, context);
-    this.sums = new KernelSums(geometry, this.subsets, this.tested);
+    this.sums = new KernelSums(geometry, this.subsets, this.tested, context.partners);
   }
 
   add(tile: PairTile): void {
@@ -123,7 +141,7 @@ class KidConsumer implements PairConsumer {
   }
 
   async finish(): Promise<readonly MetricValue[]> {
-    const { full, fullError, subsets } = kernelDistance(this.sums, this.subsets);
+    const { full, fullError, subsets } = kernelDistance(this.sums, this.subsets, this.context.partners);
     const { fake, real } = this.geometry;
     const test = await this.permutationTest();
     const half =

@@ -22,6 +22,8 @@ export class KernelSums {
   readonly across: Record<'fake' | 'real', Float64Array>;
   /** Σ over pairs i < j, or over all pairs of `cross`, of each subset. */
   readonly subsetSums: Record<PairTile['block'], Float64Array>;
+  /** Of each fake row and its partner; empty without partners. */
+  readonly partnered: Float64Array;
   /** Kernel of the sampled rows, fake ones first; diagonal 0. */
   readonly sampled: Matrix;
   private readonly subsets: Record<'fake' | 'real', readonly Uint32Array[]>;
@@ -32,7 +34,9 @@ export class KernelSums {
     private readonly geometry: PairGeometry,
     subsets: KernelSubsets,
     sample: { readonly fake: Uint32Array; readonly real: Uint32Array },
+    private readonly partners: Uint32Array = new Uint32Array(0),
   ) {
+    this.partnered = new Float64Array(partners.length);
     const { fake, real } = geometry;
     this.within = { fake: new Float64Array(fake.n), real: new Float64Array(real.n) };
     this.across = { fake: new Float64Array(fake.n), real: new Float64Array(real.n) };
@@ -57,6 +61,15 @@ export class KernelSums {
       sums[s] = (sums[s] as number) + sumOfPairs(kernel, tile, isDiagonal, left, right);
     }
     this.keepSampled(kernel, tile, rowSide, columnSide, isDiagonal);
+    if (tile.block === 'cross') this.keepPartnered(kernel, tile);
+  }
+
+  private keepPartnered({ rows, cols, data }: Matrix, { firstRow, firstColumn }: PairTile): void {
+    const end = Math.min(rows, this.partners.length - firstRow);
+    for (let i = 0; i < end; i += 1) {
+      const column = (this.partners[firstRow + i] as number) - firstColumn;
+      if (column >= 0 && column < cols) this.partnered[firstRow + i] = data[i * cols + column] as number;
+    }
   }
 
   /** The kernel's values, added to the sums of their rows and columns; of the diagonal tile only those with j > i. */

@@ -9,7 +9,7 @@ export type FeatureOutput = 'pool' | 'logits' | 'spatial';
 export interface MetricContext {
   readonly products: MatrixProducts;
   readonly settings: MetricSettings;
-  /** Of each fake row the real row made of the same seed (`partnerRows`), for permutation tests; undefined for other sets. */
+  /** Of each fake row the real row made of the same seed (`partnerRows`), for tests and intervals; undefined for other sets. */
   readonly partners?: Uint32Array;
   /** Lets heartbeats and cancellation run; called at least every second of synchronous work. */
   breathe(): Promise<void>;

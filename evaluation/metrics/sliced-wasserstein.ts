@@ -2,6 +2,7 @@ import { type Matrix, zeroMatrix } from '../../models/linalg/matrix.js';
 import { gaussianTensor } from '../../models/tensors/random.js';
 import type { FeatureRows } from '../features/feature-set.js';
 import { groupJackknife } from '../statistics/group-jackknife.js';
+import { JACKKNIFE_GROUPS as GROUPS, jackknifeGroups } from '../statistics/jackknife-groups.js';
 import type { MetricContext, MetricValue, SetMetric } from './set-metric.js';
 
 /**
@@ -21,8 +22,6 @@ export interface SlicedSquares {
 const BLOCK_ELEMENTS = 2 ** 23;
 /** Elements of an operand of a product, 32 MiB. */
 const TILE_ELEMENTS = 2 ** 22;
-/** Groups of the jackknife: row i of a set in canonical order is of group i mod 10. */
-const GROUPS = 10;
 /** First stream of the directions; other users of the seed count from 0. */
 const FIRST_STREAM = 2 ** 41;
 
@@ -46,18 +45,19 @@ export async function slicedSquares(
   real: FeatureRows,
   count: number,
   directions: (first: number, end: number) => Matrix,
-  context: Pick<MetricContext, 'products' | 'breathe'>,
+  context: Pick<MetricContext, 'products' | 'breathe' | 'partners'>,
 ): Promise<SlicedSquares> {
   const squares = new Float64Array(count);
   const hasGroups = Math.min(fake.n, real.n) >= 2 * GROUPS;
   const sums = new Float64Array(GROUPS);
+  const groups = jackknifeGroups(fake.n, real.n, context.partners);
   const block = Math.max(1, Math.min(count, Math.floor(BLOCK_ELEMENTS / Math.max(fake.n, real.n))));
   for (let first = 0; first < count; first += block) {
     const along = directions(first, Math.min(count, first + block));
     const left = await projections(fake, along, context);
     const right = await projections(real, along, context);
     for (let m = 0; m < along.rows; m += 1) {
-      const [x, y] = [sortedProjection(left, m), sortedProjection(right, m)];
+      const [x, y] = [sortedProjection(left, m, groups.fake), sortedProjection(right, m, groups.real)];
       squares[first + m] = squaredDistanceOfSorted(x.values, y.values);
       for (let g = 0; hasGroups && g < GROUPS; g += 1) {
         sums[g] = (sums[g] as number) + squaredDistanceOfSorted(x.without(g), y.without(g));
@@ -98,11 +98,11 @@ interface Sorted {
 const TAG_BITS = 0xf;
 
 /** Sorts one projection, knowing each value's group afterwards. */
-function sortedProjection(all: Matrix, m: number): Sorted {
+function sortedProjection(all: Matrix, m: number, groupOf: Uint8Array): Sorted {
   const values = all.data.slice(m * all.cols, (m + 1) * all.cols);
   const low = new Uint32Array(values.buffer);
   for (let i = 0; i < values.length; i += 1)
-    low[LOW_WORD + 2 * i] = withTag(low[LOW_WORD + 2 * i] as number, i % GROUPS);
+    low[LOW_WORD + 2 * i] = withTag(low[LOW_WORD + 2 * i] as number, groupOf[i] as number);
   values.sort();
   const groups = Uint8Array.from(values, (_, i) => (low[LOW_WORD + 2 * i] as number) & TAG_BITS);
   for (let i = 0; i < values.length; i += 1) low[LOW_WORD + 2 * i] = withTag(low[LOW_WORD + 2 * i] as number, 0);

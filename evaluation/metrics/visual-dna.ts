@@ -1,6 +1,7 @@
 import type { FeatureRows } from '../features/feature-set.js';
 import { groupJackknife } from '../statistics/group-jackknife.js';
 import { binOf, histogramDistance } from '../statistics/histogram-distance.js';
+import { JACKKNIFE_GROUPS, jackknifeGroups } from '../statistics/jackknife-groups.js';
 import type { MetricContext, MetricValue, SetMetric } from './set-metric.js';
 
 /**
@@ -18,8 +19,6 @@ export interface NeuronRange {
 
 export const DNA_BINS = 1000;
 
-/** Groups of the jackknife: row i of a set in canonical order is of group i mod 10. */
-const GROUPS = 10;
 /** Counts in memory, 64 MiB of uint32. */
 const COUNTS = 2 ** 24;
 /** Numbers of a tile of rows, 4 MiB. */
@@ -44,24 +43,26 @@ export async function neuronRanges(sets: readonly FeatureRows[], breathe: () => 
 }
 
 /**
- * Histograms of neurons first … end − 1 of each group of rows: counts [end − first, groups, DNA_BINS]. Row i is of group
- * i mod `groups`.
+ * Histograms of neurons first … end − 1 of each group of rows: counts [end − first, groups, DNA_BINS].
+ * @param groupOf the group of each row; without it all rows are of one
  */
 export async function neuronHistograms(
   rows: FeatureRows,
   { low, binWidth }: NeuronRange,
   [first, end]: readonly [number, number],
-  groups: number,
+  groupOf: Uint8Array | null,
   breathe: () => Promise<void>,
 ): Promise<Uint32Array> {
   const { d } = rows;
+  const groups = groupOf === null ? 1 : JACKKNIFE_GROUPS;
   const counts = new Uint32Array((end - first) * groups * DNA_BINS);
   await eachTile(rows, breathe, (data, firstRow) => {
     for (let at = 0, row = firstRow; at < data.length; at += d, row += 1) {
+      const group = groupOf === null ? 0 : (groupOf[row] as number);
       for (let j = first; j < end; j += 1) {
         const width = binWidth[j] as number;
         const bin = width === 0 ? 0 : binOf(data[at + j] as number, low[j] as number, width, DNA_BINS);
-        const place = ((j - first) * groups + (row % groups)) * DNA_BINS + bin;
+        const place = ((j - first) * groups + group) * DNA_BINS + bin;
         counts[place] = (counts[place] as number) + 1;
       }
     }
@@ -88,15 +89,17 @@ export const visualDna: SetMetric = {
   sides: 2,
   minimum: 2,
   compute: async (fake, real, context: MetricContext): Promise<readonly MetricValue[]> => {
-    const { breathe } = context;
+    const { breathe, partners } = context;
     const ranges = await neuronRanges([real, fake], breathe);
-    const groups = Math.min(fake.n, real.n) >= 2 * GROUPS ? GROUPS : 1;
+    const hasGroups = Math.min(fake.n, real.n) >= 2 * JACKKNIFE_GROUPS;
+    const groups = hasGroups ? JACKKNIFE_GROUPS : 1;
+    const groupOf = hasGroups ? jackknifeGroups(fake.n, real.n, partners) : { fake: null, real: null };
     const sums = new Float64Array(groups + 1);
     const block = Math.max(1, Math.floor(COUNTS / (2 * groups * DNA_BINS)));
     for (let first = 0; first < real.d; first += block) {
       const span = [first, Math.min(real.d, first + block)] as const;
-      const left = await neuronHistograms(fake, ranges, span, groups, breathe);
-      const right = await neuronHistograms(real, ranges, span, groups, breathe);
+      const left = await neuronHistograms(fake, ranges, span, groupOf.fake, breathe);
+      const right = await neuronHistograms(real, ranges, span, groupOf.real, breathe);
       for (let j = first; j < span[1]; j += 1) {
         const width = ranges.binWidth[j] as number;
         addDistances(sums, groupsOf(left, j - first, groups), groupsOf(right, j - first, groups), width);

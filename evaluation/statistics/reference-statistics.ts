@@ -3,6 +3,7 @@ import type { Matrix } from '../../models/linalg/matrix.js';
 import { elementCount, type Tensor } from '../../models/tensors/tensor.js';
 import { extractorLabel } from '../features/extractor-spec.js';
 import type { FeatureSet } from '../features/feature-set.js';
+import type { ResizeMode } from '../features/resize-modes.js';
 
 /**
  * What a statistics file says about a set of pictures: mean and covariance of its features, and, in nibbleflow's own format,
@@ -33,16 +34,16 @@ export interface FeatureGaussian {
 export interface FeatureOrigin {
   /** Name and whole sha256 of the extractor. */
   readonly extractor: { readonly name: string; readonly sha256: string };
-  /** How pictures got the extractor's size: `extractor`, `clean` or `legacy`. */
-  readonly resize: string;
+  /** How pictures got the extractor's size. */
+  readonly resize: ResizeMode;
+  /** sha256 of all that decides features: the model, and what its description says of inputs and outputs under this resizing. */
+  readonly protocol: string;
 }
 
 /** What nibbleflow's own files say about their origin. */
 export interface StatisticsProvenance extends FeatureOrigin {
   /** sha256 of the sorted keys of the pictures. */
   readonly pictures: string;
-  /** sha256 of the protocol; null when there was none. */
-  readonly protocol: string | null;
   /** Version of nibbleflow that wrote the file. */
   readonly nibbleflow: string;
 }
@@ -124,7 +125,7 @@ export function refuseOtherOrigin(
 ): void {
   const { provenance, pool } = statistics;
   if (provenance !== null) {
-    const { extractor, resize } = provenance;
+    const { extractor, resize, protocol } = provenance;
     if (extractor.sha256 !== wanted.extractor.sha256) {
       throw new NibbleflowError(
         'InvalidInput',
@@ -140,6 +141,13 @@ export function refuseOtherOrigin(
           where,
           fix: `Use --resize ${resize}, or make them again with \`nibbleflow stats --resize ${wanted.resize}\`.`,
         },
+      );
+    }
+    if (protocol !== wanted.protocol) {
+      throw new NibbleflowError(
+        'InvalidInput',
+        `the statistics were made with another description of ${extractorLabel(extractor)}: its input size, kernel, range or outputs differ`,
+        { where, fix: 'Make them again with `nibbleflow stats`, or give the extractor.json that they were made with.' },
       );
     }
   }

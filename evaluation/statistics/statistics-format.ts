@@ -17,7 +17,7 @@ import {
  * `logits`, `spatial` ([n, …] float32, canonical order) and `keys` [n, 32], the sha256 of each picture.
  */
 const FORMAT = 'nibbleflow-statistics';
-const SCHEMA_VERSION = 1;
+const SCHEMA_VERSION = 2;
 const KEY_BYTES = 32;
 /** Rows are read and written in pieces of about this size. */
 const PIECE_BYTES = 8 * 2 ** 20;
@@ -30,9 +30,9 @@ const metadataSchema = z.object({
   n: z.string().regex(/^[1-9]\d{0,8}$/),
   extractor: z.string().min(1),
   extractorSha256: sha256,
-  resize: z.string().min(1),
+  resize: z.enum(['extractor', 'clean', 'legacy']),
   pictures: sha256,
-  protocol: z.union([sha256, z.literal('')]),
+  protocol: sha256,
   nibbleflow: z.string().min(1),
   notes: z.string(),
 });
@@ -68,8 +68,10 @@ export async function readOwnStatistics(source: ByteSource, where?: string): Pro
     n,
     pool: await gaussian(['mean', 'covariance']),
     spatial: entries.has('spatial_mean') ? await gaussian(['spatial_mean', 'spatial_covariance']) : null,
-    provenance: { extractor, resize, pictures, protocol: protocol === '' ? null : protocol, nibbleflow },
-    rows: entries.has('pool') ? await storedRows(source, entries, { n, extractor }, where) : null,
+    provenance: { extractor, resize, pictures, protocol, nibbleflow },
+    rows: entries.has('pool')
+      ? await storedRows(source, entries, { n, extractor: { ...extractor, resize } }, where)
+      : null,
     notes: notesOf(notes, where),
   };
 }
@@ -87,7 +89,11 @@ async function readHeader(
   });
   if (metadata.format !== FORMAT) throw unusable('it is a safetensors file, but not of statistics', where);
   if (metadata.schemaVersion !== String(SCHEMA_VERSION)) {
-    throw unusable(`it has version ${metadata.schemaVersion} of the format, known is ${SCHEMA_VERSION}`, where);
+    const what = `it has version ${metadata.schemaVersion} of the format, known is ${SCHEMA_VERSION}`;
+    throw new NibbleflowError('InvalidInput', `the statistics file cannot be used: ${what}`, {
+      where,
+      fix: 'Make it again with `nibbleflow stats`.',
+    });
   }
   for (const { end } of entries.values()) if (end > source.size) throw unusable('it is truncated', where);
   return { entries, metadata };
@@ -198,7 +204,7 @@ function metadataOf({ n, provenance, notes }: OwnStatistics): z.output<typeof me
     extractorSha256: extractor.sha256,
     resize,
     pictures,
-    protocol: protocol ?? '',
+    protocol,
     nibbleflow,
     notes: JSON.stringify(notes),
   };

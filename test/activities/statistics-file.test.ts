@@ -3,8 +3,12 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { findExtractor } from '../../activities/extractor-folder.js';
+import { featureOrigin } from '../../activities/feature-protocol.js';
 import { openStatisticsFile, writeStatisticsFile } from '../../activities/statistics-file.js';
 import { type FeatureSet, rowsInMemory } from '../../evaluation/features/feature-set.js';
+import type { ResizeMode } from '../../evaluation/features/resize-modes.js';
+import { refuseFewPictures } from '../../evaluation/statistics/fewest-pictures.js';
 import { GaussianMoments } from '../../evaluation/statistics/gaussian-moments.js';
 import {
   type ReferenceStatistics,
@@ -62,7 +66,13 @@ function ownStatistics(): OwnStatistics {
     n: N,
     pool: { mean: moments.mean(), covariance: moments.covariance() },
     spatial: null,
-    provenance: { extractor, resize: 'clean', pictures: 'cd'.repeat(32), protocol: null, nibbleflow: '0.1.0' },
+    provenance: {
+      extractor,
+      resize: 'clean',
+      protocol: 'ef'.repeat(32),
+      pictures: 'cd'.repeat(32),
+      nibbleflow: '0.1.0',
+    },
     rows,
     notes: ['2 of 30 pictures are JPEG'],
   };
@@ -177,7 +187,7 @@ describe("a file of nibbleflow's own format", () => {
     expect(await readdir(join(folder, 'never'))).toEqual([]);
   });
 
-  test('is refused when it is cut, of another kind, or newer', async () => {
+  test('is refused when it is cut, of another kind, or of another version', async () => {
     const path = join(folder, 'own.safetensors');
     await writeStatisticsFile(path, ownStatistics());
     const bytes = await readFile(path);
@@ -196,8 +206,8 @@ describe("a file of nibbleflow's own format", () => {
       /not of statistics/,
     );
     await refused(
-      Buffer.from(bytes.toString('latin1').replace('"schemaVersion":"1"', '"schemaVersion":"2"'), 'latin1'),
-      /version 2/,
+      Buffer.from(bytes.toString('latin1').replace('"schemaVersion":"2"', '"schemaVersion":"1"'), 'latin1'),
+      /version 1 of the format, known is 2.*nibbleflow stats/s,
     );
   });
 
@@ -209,9 +219,10 @@ describe("a file of nibbleflow's own format", () => {
     await read(path, (statistics) => expect(statistics.rows?.pool.read(0, 2)).rejects.toThrow(/not finite/));
   });
 
-  test('of another extractor, resize or size of features is refused with the reason', () => {
+  test('of another extractor, resize, description or size of features is refused with the reason', () => {
     const own = ownStatistics();
-    const wanted = { extractor: own.provenance.extractor, resize: 'clean', dimension: D };
+    const { extractor, resize, protocol } = own.provenance;
+    const wanted = { extractor, resize, protocol, dimension: D };
     const other = { name: 'other', sha256: 'ef'.repeat(32) };
     expect(() => refuseOtherOrigin(own, wanted)).not.toThrow();
     expect(() => refuseOtherOrigin(own, { ...wanted, extractor: other })).toThrow(
@@ -220,8 +231,43 @@ describe("a file of nibbleflow's own format", () => {
     expect(() => refuseOtherOrigin(own, { ...wanted, resize: 'legacy' })).toThrow(
       /--resize clean, asked for is legacy/,
     );
+    expect(() => refuseOtherOrigin(own, { ...wanted, protocol: '0'.repeat(64) })).toThrow(
+      /another description of some-net@abababab: its input size, kernel, range or outputs differ/,
+    );
     expect(() => refuseOtherOrigin({ ...own, provenance: null }, { ...wanted, dimension: 7 })).toThrow(
       /have 5 features.*makes 7/,
     );
+  });
+});
+
+describe('what decides features', () => {
+  test('moves with the range, the kernel, the size and the outputs, under the resizing that is used alone', async () => {
+    const found = await findExtractor('cifar10-resnet', folder);
+    const { input, outputs } = found.spec;
+    const [low, high] = [-0.5, 1.5] as const;
+    const usual = featureOrigin(found, 'extractor').protocol;
+    const withInput = (changes: object, mode: ResizeMode = 'extractor') =>
+      featureOrigin({ ...found, spec: { ...found.spec, input: { ...input, ...changes } } }, mode).protocol;
+    const others = [
+      withInput({ range: [low, high] }),
+      withInput({ resize: 'pil-lanczos' }),
+      withInput({ size: [64, 64] }),
+      featureOrigin({ ...found, sha256: '0'.repeat(64) }, 'extractor').protocol,
+      featureOrigin({ ...found, spec: { ...found.spec, outputs: { features: outputs.features } } }, 'extractor')
+        .protocol,
+      featureOrigin(found, 'clean').protocol,
+      withInput({ modes: { clean: { range: [low, high] } } }, 'clean'),
+    ];
+    expect(new Set([usual, ...others]).size).toBe(others.length + 1);
+    expect(withInput({ modes: { clean: { range: [low, high] } } })).toBe(usual);
+    expect(featureOrigin({ ...found, spec: { ...found.spec, batch: 3 } }, 'extractor').protocol).toBe(usual);
+  });
+
+  test('statistics of too few pictures are refused, unless nobody knows how many there were', () => {
+    expect(() => refuseFewPictures({ n: 49 }, 'few.safetensors')).toThrow(
+      /of 49 pictures; 50 are needed.*few\.safetensors/,
+    );
+    expect(() => refuseFewPictures({ n: 50 })).not.toThrow();
+    expect(() => refuseFewPictures({ n: null })).not.toThrow();
   });
 });

@@ -10,10 +10,11 @@ import {
   rowsInMemory,
 } from '../../evaluation/features/feature-set.js';
 import { partnerRows } from '../../evaluation/features/partner-rows.js';
+import type { ResizeMode } from '../../evaluation/features/resize-modes.js';
 import { type SetScoreRequest, scoreSets } from '../../evaluation/score-sets.js';
 import { gaussianTensor, permutation } from '../../models/tensors/random.js';
 import { float32 } from '../../models/tensors/tensor.js';
-import { metricContext, stacked } from './metrics/metric-context.js';
+import { metricContext } from './metrics/metric-context.js';
 
 const SHA = 'ab12cd34'.repeat(8);
 const D = 5;
@@ -65,20 +66,14 @@ function request(fake: FeatureSet, real: FeatureSet, changes: Partial<SetScoreRe
 }
 
 describe('scores of sets', () => {
-  test('are the same, to the bit, whatever the order of the files and the shards they came from', async () => {
+  test('are the same, to the bit, whatever the order of the files', async () => {
     const [fake, real] = [pictures(1, 33, 0.3), pictures(2, 41)];
     const scores = await scoreSets(request(canonical(fake), canonical(real)));
     await fc.assert(
-      fc.asyncProperty(fc.nat(1000), fc.integer({ min: 1, max: 40 }), async (seed, cut) => {
+      fc.asyncProperty(fc.nat(1000), async (seed) => {
         const shuffled = inOrder(fake, permutation(seed, 0, 33));
         const other = inOrder(real, permutation(seed, 1, 41));
-        const rows = (first: number, end: number) => Uint32Array.from({ length: end - first }, (_, i) => first + i);
-        const sharded = {
-          keys: other.keys,
-          pool: await stacked(reorderedRows(other.pool, rows(0, cut)), reorderedRows(other.pool, rows(cut, 41))),
-          logits: other.logits,
-        };
-        expect(await scoreSets(request(canonical(shuffled), canonical(sharded)))).toEqual(scores);
+        expect(await scoreSets(request(canonical(shuffled), canonical(other)))).toEqual(scores);
       }),
       { numRuns: 6, seed: 3 },
     );
@@ -113,6 +108,28 @@ describe('scores of sets', () => {
     const [frechet, kid] = await scoreSets(request(...sets, { metrics, isPublishedInception: true }));
     expect(frechet?.name).toBe('fid-33');
     expect(kid?.name).toBe('kid[tiny@ab12cd34]-33');
+  });
+
+  test('are named after the resizing, which makes other numbers of the same pictures', async () => {
+    const resized = (set: FeatureSet, resize: ResizeMode): FeatureSet => ({
+      ...set,
+      extractor: { ...set.extractor, resize },
+    });
+    const [fake, real] = [canonical(pictures(1, 33)), canonical(pictures(2, 33))];
+    const namesOf = async (mode: ResizeMode) => {
+      const changes = { metrics: ['frechet', 'kid'], isPublishedInception: true };
+      const scores = await scoreSets(request(resized(fake, mode), resized(real, mode), changes));
+      return scores.map(({ name }) => name);
+    };
+    expect(await namesOf('extractor')).toEqual(['fid-33', 'kid[tiny@ab12cd34]-33', 'kid-full[tiny@ab12cd34]-33']);
+    expect((await namesOf('clean'))[0]).toBe('fid[clean]-33');
+    expect(await namesOf('legacy')).toEqual([
+      'fid[legacy]-33',
+      'kid[tiny@ab12cd34:legacy]-33',
+      'kid-full[tiny@ab12cd34:legacy]-33',
+    ]);
+    const mixed = scoreSets(request(resized(fake, 'clean'), real, { metrics: ['frechet'] }));
+    await expect(mixed).rejects.toThrow(/tiny@ab12cd34:clean and tiny@ab12cd34/);
   });
 
   test('share one pass over the pairs, with the values they have alone', async () => {

@@ -108,6 +108,20 @@ describe('compareSides', () => {
     expect(row.unlike).toEqual(['n: 256 and 128', 'extractor: cifar10-resnet@1a2b3c4d and x@0']);
   });
 
+  test('bare scores of another resizing are other numbers', () => {
+    const bare = (name: string, extractor: string) =>
+      side('s', { facts: {}, scores: [score({ name, metric: 'frechet', extractor, protocol: null })] });
+    const [plain, clean] = [
+      bare('fid-256', 'inception-2015@0a1b2c3d'),
+      bare('fid[clean]-256', 'inception-2015@0a1b2c3d:clean'),
+    ];
+    expect(compareSides(plain, plain).scores[0]?.delta).toBe(0);
+    expect(compareSides(plain, clean).scores[0]).toMatchObject({
+      delta: null,
+      unlike: ['extractor: inception-2015@0a1b2c3d and inception-2015@0a1b2c3d:clean'],
+    });
+  });
+
   test('bare scores of other protocols are not subtracted either', () => {
     const bare = (protocol: string | null) =>
       side('s', { facts: {}, scores: [score({ name: 'k-256', metric: 'kid', protocol })] });

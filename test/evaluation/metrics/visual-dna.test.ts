@@ -42,7 +42,7 @@ describe('the visual DNA', () => {
     const [a, b] = [normalRows(1, 37, 4), normalRows(2, 44, 4)];
     const whole = await stacked(a, b);
     const ranges = await neuronRanges([whole], breathe);
-    const count = (rows: typeof a) => neuronHistograms(rows, ranges, [1, 4], 1, breathe);
+    const count = (rows: typeof a) => neuronHistograms(rows, ranges, [1, 4], null, breathe);
     const [left, right, both] = [await count(a), await count(b), await count(whole)];
     const sum = left.map((value, i) => value + (right[i] ?? 0));
     expect(Buffer.compare(Buffer.from(sum.buffer), Buffer.from(both.buffer))).toBe(0);
