@@ -22,6 +22,7 @@ import { setupCommand } from './commands/setup.js';
 import { statsCommand } from './commands/stats.js';
 import { statusCommand } from './commands/status.js';
 import { sweepCommand } from './commands/sweep.js';
+import { trendCommand } from './commands/trend.js';
 import { upCommand } from './commands/up.js';
 import { explainFailure } from './console-output.js';
 import { RunFailedError } from './run-failure.js';
@@ -42,6 +43,7 @@ const COMMANDS: readonly ((run: CommandAction) => Command)[] = [
   cancelCommand,
   runsCommand,
   scheduleCommand,
+  trendCommand,
   upCommand,
   downCommand,
   configCommand,
