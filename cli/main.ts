@@ -12,6 +12,7 @@ import { doctorCommand } from './commands/doctor.js';
 import { downCommand } from './commands/down.js';
 import { evaluateCommand } from './commands/evaluate.js';
 import { extractorCommand } from './commands/extractor.js';
+import { gcCommand } from './commands/gc.js';
 import { planCommand } from './commands/plan.js';
 import { quantizeCommand } from './commands/quantize.js';
 import { runsCommand } from './commands/runs.js';
@@ -42,6 +43,7 @@ const COMMANDS: readonly ((run: CommandAction) => Command)[] = [
   attachCommand,
   cancelCommand,
   runsCommand,
+  gcCommand,
   scheduleCommand,
   trendCommand,
   upCommand,

@@ -34,6 +34,13 @@ export const configSchema = z.strictObject({
         .describe(
           'where several machines share artifacts: s3://bucket/prefix?region=…&endpoint=…&pathStyle=true or file:///folder; `dir` is then a cache of it; NIBBLEFLOW_STORE goes before it; credentials come from AWS_* alone',
         ),
+      keepDays: z
+        .number()
+        .int()
+        .min(0)
+        .default(30)
+        .describe('`nibbleflow gc` keeps what was made or used in the last days'),
+      keepRuns: z.number().int().min(0).default(10).describe('and all that the last runs named'),
     })
     .prefault({}),
   offline: z
