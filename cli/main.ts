@@ -25,6 +25,7 @@ import { statusCommand } from './commands/status.js';
 import { sweepCommand } from './commands/sweep.js';
 import { trendCommand } from './commands/trend.js';
 import { upCommand } from './commands/up.js';
+import { workerCommand } from './commands/worker.js';
 import { explainFailure } from './console-output.js';
 import { RunFailedError } from './run-failure.js';
 
@@ -48,6 +49,7 @@ const COMMANDS: readonly ((run: CommandAction) => Command)[] = [
   trendCommand,
   upCommand,
   downCommand,
+  workerCommand,
   configCommand,
   doctorCommand,
   setupCommand,
