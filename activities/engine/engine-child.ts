@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { stripVTControlCharacters } from 'node:util';
 import { NibbleflowError } from '../../contracts/errors.js';
 import { FrameReader } from './frame-reader.js';
+import { oomKills } from './oom-kills.js';
 import {
   CHANNEL_FD,
   type ChildSettings,
@@ -20,6 +21,10 @@ import {
 
 /** How much of the child's standard error an error quotes. */
 const STDERR_TAIL_BYTES = 4096;
+/** The last words of a process that could not get memory. */
+const OUT_OF_MEMORY = /JavaScript heap out of memory|std::bad_alloc|Cannot allocate memory|out of memory/i;
+
+const SMALLER_BATCH = { fix: 'Free memory, or use a smaller batch; stages try that by themselves where they can.' };
 
 interface Pending {
   resolve(frame: { ok: ReplyOf[keyof ReplyOf]; blobs: readonly Uint8Array[] }): void;
@@ -34,6 +39,8 @@ export class EngineChild {
   private readonly channel: Socket;
   private readonly pending: Pending[] = [];
   private stderrTail = '';
+  /** Kills for want of memory before this child started. */
+  private readonly killsBefore = oomKills();
   /** Why the child is gone or about to go; later calls reject with it. */
   private ended: Error | undefined;
   private readonly exited: Promise<void>;
@@ -147,10 +154,20 @@ export class EngineChild {
   private exitError(code: number | null, signal: NodeJS.Signals | null): NibbleflowError {
     const stderr = stripVTControlCharacters(this.stderrTail).trim();
     const said = stderr === '' ? '' : `; its last words:\n${stderr}`;
+    if (signal !== 'SIGKILL' && OUT_OF_MEMORY.test(stderr)) {
+      return new NibbleflowError('OutOfMemory', `the engine process could not get more memory${said}`, SMALLER_BATCH);
+    }
+    if (signal === 'SIGKILL' && (oomKills() ?? 0) > (this.killsBefore ?? 0)) {
+      return new NibbleflowError(
+        'OutOfMemory',
+        `the system killed the engine process for want of memory${said}`,
+        SMALLER_BATCH,
+      );
+    }
     if (signal === 'SIGKILL') {
       return new NibbleflowError(
         'EngineCrashed',
-        `the engine process was killed (SIGKILL), and not by nibbleflow: most likely the system ran out of memory${said}`,
+        `the engine process was killed (SIGKILL), and not by nibbleflow: perhaps the system ran out of memory${said}`,
         {
           fix: 'Look for the out-of-memory killer in the system log; a smaller batch needs less memory.',
         },
