@@ -3,12 +3,12 @@ export const REPORT_STYLE = `
 :root {
   color-scheme: light dark;
   --page: #ffffff; --panel: #f6f7f9; --text: #1a1f27; --soft: #5b6573; --faint: #697382; --rule: #e1e5ea;
-  --accent: #1f5fd0; --before: #c2720c; --floor: #7a8594;
+  --accent: #1f5fd0; --before: #c2720c; --floor: #7a8594; --alarm: #c5221f;
 }
 @media (prefers-color-scheme: dark) {
   :root {
     --page: #12151a; --panel: #1a1f26; --text: #e6e9ee; --soft: #a3adba; --faint: #8d98a8; --rule: #2c333d;
-    --accent: #6ea3ff; --before: #eda04a; --floor: #98a3b3;
+    --accent: #6ea3ff; --before: #eda04a; --floor: #98a3b3; --alarm: #ff7b72;
   }
 }
 * { box-sizing: border-box; }
@@ -99,6 +99,13 @@ figure.spaced { margin-top: 34px; }
 .line.series-floor { stroke: var(--floor); } .line.series-before { stroke: var(--before); } .line.series-after { stroke: var(--accent); }
 .dot.series-floor { fill: var(--floor); } .dot.series-before { fill: var(--before); } .dot.series-after { fill: var(--accent); }
 .mark { stroke: var(--faint); stroke-dasharray: 2 3; }
+.interval.thin { stroke-width: 3; }
+.alarm { fill: var(--alarm); stroke: var(--page); stroke-width: 1; }
+.suspect { fill: none; stroke: var(--before); stroke-width: 2.2; }
+.hollow { fill: var(--page); stroke: var(--accent); stroke-width: 1.5; }
+.cross { fill: none; stroke-width: 1.8; stroke: var(--faint); } .cross.failed { stroke: var(--alarm); }
+.trend-key span { display: inline-block; margin-right: 14px; white-space: nowrap; }
+summary { cursor: pointer; } .columns + h3 { margin-top: 36px; }
 .bar, .heat { fill: var(--accent); }
 .bar-before { fill: var(--accent); fill-opacity: 0.22; }
 @media (max-width: 640px) {
@@ -110,7 +117,7 @@ figure.spaced { margin-top: 34px; }
 @media print {
   :root {
     --page: #fff; --panel: #f4f5f7; --text: #111; --soft: #444; --faint: #666; --rule: #d5d9de;
-    --accent: #1f5fd0; --before: #a85f00; --floor: #6b7583;
+    --accent: #1f5fd0; --before: #a85f00; --floor: #6b7583; --alarm: #b3160f;
   }
   body { font-size: 11pt; } main { max-width: none; padding: 0; }
   h2 { break-after: avoid; } tr, figure, .figures div { break-inside: avoid; }
