@@ -15,7 +15,7 @@ import type { UnresolvedEvaluation } from '../contracts/night-activities.js';
 import { FEWEST_FOR_DISTANCES, type Protocol } from '../contracts/protocol.js';
 import type { Compute } from '../contracts/stages.js';
 import { SET_METRICS } from '../evaluation/metrics/set-metrics.js';
-import { FEWEST_FOR_DISTANCES, refuseFewPictures } from '../evaluation/statistics/fewest-pictures.js';
+import { refuseFewPictures } from '../evaluation/statistics/fewest-pictures.js';
 import { refuseOtherOrigin } from '../evaluation/statistics/reference-statistics.js';
 import type { Pipeline } from '../models/pipelines/pipeline.js';
 import { readPipeline } from '../models/pipelines/read-pipeline.js';
