@@ -6,11 +6,17 @@ import { evaluationText } from './print-evaluation.js';
 import { nightSummaryText, printFailedNight } from './print-night.js';
 import { summaryText } from './print-summary.js';
 import { sweepText } from './print-sweep.js';
+import type { RunView } from './run-view.js';
 import { watchRun } from './watch-run.js';
 
 /** Watches a run to its end and prints what came out. Throws RunFailedError. */
-export async function followRun(handle: WorkflowHandle, uiUrl: string | null, format: OutputFormat): Promise<ExitCode> {
-  const end = await watchRun(handle, format).catch(async (error: unknown) => {
+export async function followRun(
+  handle: WorkflowHandle,
+  uiUrl: string | null,
+  format: OutputFormat,
+  view?: RunView,
+): Promise<ExitCode> {
+  const end = await watchRun(handle, format, view).catch(async (error: unknown) => {
     await printFailedNight(handle, format);
     throw error;
   });

@@ -11,10 +11,15 @@ import { demoCommand } from './commands/demo.js';
 import { doctorCommand } from './commands/doctor.js';
 import { downCommand } from './commands/down.js';
 import { evaluateCommand } from './commands/evaluate.js';
+import { explainCommand } from './commands/explain.js';
 import { extractorCommand } from './commands/extractor.js';
 import { gcCommand } from './commands/gc.js';
+import { logsCommand } from './commands/logs.js';
+import { pauseCommand } from './commands/pause.js';
 import { planCommand } from './commands/plan.js';
 import { quantizeCommand } from './commands/quantize.js';
+import { resumeCommand } from './commands/resume.js';
+import { retryCommand } from './commands/retry.js';
 import { runsCommand } from './commands/runs.js';
 import { scheduleCommand } from './commands/schedule.js';
 import { schemaCommand } from './commands/schema.js';
@@ -42,7 +47,12 @@ const COMMANDS: readonly ((run: CommandAction) => Command)[] = [
   extractorCommand,
   statusCommand,
   attachCommand,
+  logsCommand,
+  pauseCommand,
+  resumeCommand,
   cancelCommand,
+  retryCommand,
+  explainCommand,
   runsCommand,
   gcCommand,
   scheduleCommand,

@@ -1,4 +1,5 @@
 import type { Client, WorkflowHandle } from '@temporalio/client';
+import type { StartOptions } from '../contracts/run-control.js';
 import { QUANTIZE_WORKFLOW } from '../contracts/run-summary.js';
 import type { RunSpec } from '../contracts/stages.js';
 import type { LoadedConfig } from './load-config.js';
@@ -22,6 +23,7 @@ export function submitRun(
   services: ServiceRecord,
   spec: RunSpec,
   loaded: LoadedConfig,
+  options?: StartOptions,
 ): Promise<SubmittedRun> {
   const { recipe, compute } = spec;
   const bits = `W${recipe.weights.bits}A${recipe.activations.bits}`;
@@ -29,6 +31,7 @@ export function submitRun(
     type: QUANTIZE_WORKFLOW,
     workflowId: workflowIdOf(spec),
     spec,
+    ...(options === undefined ? {} : { options }),
     summary: `${spec.pipelineName} → ${bits} (${recipe.name}, ${compute.device})`,
     details: `From \`${spec.source}\` to \`${spec.out}\`, ${compute.threads} threads on ${compute.device}.`,
   });
@@ -41,6 +44,10 @@ export interface WorkflowRequest {
   readonly spec: unknown;
   readonly summary: string;
   readonly details: string;
+  /** Task queues of an earlier start; default: those of the settings. */
+  readonly queues?: unknown;
+  /** What is computed again; default: nothing. A run that is attached to keeps its own. */
+  readonly options?: StartOptions;
 }
 
 /** Starts a workflow, or attaches to the running one of the same id. Throws StoreUnavailable or StoreRefused. */
@@ -48,7 +55,7 @@ export async function startWorkflow(
   client: Client,
   services: ServiceRecord,
   loaded: LoadedConfig,
-  { type, workflowId, spec, summary, details }: WorkflowRequest,
+  { type, workflowId, spec, summary, details, queues, options }: WorkflowRequest,
 ): Promise<SubmittedRun> {
   await checkStore(loaded);
   const attached = await isRunningNow(client, workflowId);
@@ -56,7 +63,11 @@ export async function startWorkflow(
   const handle = await client.workflow.start(type, {
     workflowId,
     taskQueue: cpu.name,
-    args: [spec, { cpu: cpu.name, gpu: gpu.name, host: hostQueue(loaded.stateDir) }],
+    args: [
+      spec,
+      queues ?? { cpu: cpu.name, gpu: gpu.name, host: hostQueue(loaded.stateDir) },
+      ...(options ? [options] : []),
+    ],
     workflowIdConflictPolicy: 'USE_EXISTING',
     workflowIdReusePolicy: 'ALLOW_DUPLICATE',
     staticSummary: summary.slice(0, 200),

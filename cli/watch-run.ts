@@ -1,20 +1,17 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { WorkflowHandle } from '@temporalio/client';
-import { defaultPayloadConverter } from '@temporalio/common';
 import type { EvaluationSummary } from '../contracts/evaluation-activities.js';
 import type { NightSummary } from '../contracts/night-activities.js';
-import { PROGRESS_QUERY, type RunProgress, type RunSummary, type StageRow } from '../contracts/run-summary.js';
-import { type Progress, progressSchema } from '../contracts/stages.js';
+import type { RunProgress, RunSummary } from '../contracts/run-summary.js';
 import type { SweepSummary } from '../contracts/sweep.js';
 import { type OutputFormat, printEvent } from './console-output.js';
-import { progressLine } from './progress-line.js';
-import { ProgressView } from './progress-view.js';
+import { LineView } from './line-view.js';
 import { RunFailedError, runEndOf } from './run-failure.js';
+import { type RunSnapshot, runSnapshot } from './run-snapshot.js';
+import type { RunView } from './run-view.js';
 import { listenForInterruption } from './stop-watching.js';
 
 const POLL_MS = 1_000;
-/** A busy worker answers queries late: the last answer is shown until then. */
-const QUERY_TIMEOUT_MS = 3_000;
 
 /** What a run of each kind ends with. */
 type FinishedSummary = RunSummary | EvaluationSummary | SweepSummary | NightSummary;
@@ -27,8 +24,11 @@ export type WatchEnd =
 /**
  * Shows a run's progress until it ends or Ctrl-C: once stops watching, twice cancels the run. Throws RunFailedError.
  */
-export async function watchRun(handle: WorkflowHandle, format: OutputFormat): Promise<WatchEnd> {
-  const view = new ProgressView();
+export async function watchRun(
+  handle: WorkflowHandle,
+  format: OutputFormat,
+  view: RunView = new LineView(),
+): Promise<WatchEnd> {
   const ended = new AbortController();
   const interruption = listenForInterruption(() => {
     view.keep(`\nStopped watching; the run goes on. Ctrl-C again cancels it.`);
@@ -37,14 +37,13 @@ export async function watchRun(handle: WorkflowHandle, format: OutputFormat): Pr
   });
   const finished = resultOf(handle);
   const polling = poll(handle, view, format, ended.signal);
-  let shown: ReadonlySet<string>;
   try {
     const first = await Promise.race([finished, interruption.requested]);
     if (first === 'detach') return { state: 'detached' };
     if (first !== 'cancel') {
       ended.abort();
-      shown = await polling;
-      if (first.state === 'finished') keepFinished(first.summary.stages, shown, view);
+      await polling;
+      if (first.state === 'finished') view.finish(first.summary.stages);
       return first;
     }
     view.keep('Cancelling the run…');
@@ -54,7 +53,7 @@ export async function watchRun(handle: WorkflowHandle, format: OutputFormat): Pr
     ended.abort();
     interruption.dispose();
     await polling;
-    view.clear();
+    view.close();
   }
 }
 
@@ -68,61 +67,24 @@ async function resultOf(handle: WorkflowHandle): Promise<WatchEnd> {
   }
 }
 
-async function poll(
-  handle: WorkflowHandle,
-  view: ProgressView,
-  format: OutputFormat,
-  ended: AbortSignal,
-): Promise<ReadonlySet<string>> {
+async function poll(handle: WorkflowHandle, view: RunView, format: OutputFormat, ended: AbortSignal): Promise<void> {
   let progress: RunProgress | undefined;
-  let shown: ReadonlySet<string> = new Set();
   while (!ended.aborted) {
-    progress = (await queryProgress(handle)) ?? progress;
-    const inside = await insideProgress(handle);
-    if (ended.aborted) return shown;
-    if (progress !== undefined) {
-      shown = keepFinished(progress.stages, shown, view);
-      const running = progress.stages.find((row) => row.state === 'running');
-      view.show(progressLine(progress, inside), running?.id ?? '');
-      if (format === 'jsonl')
-        printEvent('progress', { done: progress.done, total: progress.total, stage: running?.id ?? null, inside });
+    const snapshot = await runSnapshot(handle, progress).catch(() => undefined);
+    if (ended.aborted) return;
+    if (snapshot !== undefined) {
+      progress = snapshot.progress;
+      view.show(snapshot);
+      if (format === 'jsonl') printProgress(snapshot);
     }
     await sleep(POLL_MS, undefined, { signal: ended }).catch(() => undefined);
   }
-  return shown;
 }
 
-/** A line for each stage that ended since the last look. */
-function keepFinished(
-  stages: readonly StageRow[],
-  shown: ReadonlySet<string>,
-  view: ProgressView,
-): ReadonlySet<string> {
-  const ended = stages.filter(({ state }) => state === 'done' || state === 'reused' || state === 'failed');
-  for (const row of ended.filter(({ id }) => !shown.has(id))) {
-    const time = row.state === 'reused' ? 'reused' : `${row.seconds.toFixed(1)} s`;
-    view.keep(
-      `${row.state === 'failed' ? '✗' : '✓'} ${row.title} · ${time}${row.summary === '' ? '' : ` · ${row.summary}`}`,
-    );
-  }
-  return new Set(ended.map(({ id }) => id));
-}
-
-async function queryProgress(handle: WorkflowHandle): Promise<RunProgress | undefined> {
-  const connection = handle.client.connection;
-  return connection
-    .withDeadline(Date.now() + QUERY_TIMEOUT_MS, () => handle.query<RunProgress>(PROGRESS_QUERY))
-    .catch(() => undefined);
-}
-
-/** Heartbeat details of the activity that runs. */
-async function insideProgress(handle: WorkflowHandle): Promise<Progress | null> {
-  const description = await handle.describe().catch(() => undefined);
-  for (const activity of description?.raw.pendingActivities ?? []) {
-    const payload = activity.heartbeatDetails?.payloads?.[0];
-    if (payload === undefined || payload === null) continue;
-    const parsed = progressSchema.safeParse(defaultPayloadConverter.fromPayload(payload));
-    if (parsed.success) return parsed.data;
-  }
-  return null;
+function printProgress({ progress, activities, state }: RunSnapshot): void {
+  if (progress === undefined) return;
+  const running = progress.stages.find((row) => row.state === 'running' || row.state === 'paused');
+  const inside = activities.find((activity) => activity.progress !== null)?.progress ?? null;
+  const { done, total } = progress;
+  printEvent('progress', { state, done, total, stage: running?.id ?? null, inside, activities });
 }

@@ -1,24 +1,31 @@
 import { Command } from 'commander';
-import { PROGRESS_QUERY, type RunProgress } from '../../contracts/run-summary.js';
+import { type ExitCode, NibbleflowError } from '../../contracts/errors.js';
 import { findRun, withServer } from '../command-context.js';
 import type { CommandAction } from '../command-result.js';
 import { type OutputFormat, print } from '../console-output.js';
+import { followRun } from '../follow-run.js';
+import { LineView } from '../line-view.js';
 import { loadConfig } from '../load-config.js';
 import { outputOption } from '../run-options.js';
+import { runSnapshot } from '../run-snapshot.js';
+import { runTable } from '../run-table.js';
 import { isRunning } from '../server/processes.js';
 import { RunFolder } from '../server/service-record.js';
 import { runUrl } from '../submit-run.js';
+import { TableView } from '../table-view.js';
 
 /** `nibbleflow status [id]`: what runs here; with an id, where that run is. */
 export function statusCommand(run: CommandAction): Command {
   return new Command('status')
     .description('say whether server and worker run, or where a run is')
     .argument('[id]', 'workflow id, or its last part')
+    .option('--watch', 'follow the run to its end, as a table that is redrawn')
     .addOption(outputOption())
-    .action((id: string | undefined, options: { output: OutputFormat }) =>
+    .action((id: string | undefined, { watch, output }: { watch?: boolean; output: OutputFormat }) =>
       run(async () => {
-        if (id === undefined) await showServices(options.output);
-        else await showRun(id, options.output);
+        if (id !== undefined) return watch ? watchTable(id, output) : showRun(id, output);
+        if (watch) throw new NibbleflowError('InvalidInput', 'there is no run to watch', { fix: 'Give its id.' });
+        await showServices(output);
         return 0;
       }),
     );
@@ -42,19 +49,25 @@ async function showServices(format: OutputFormat): Promise<void> {
   }
 }
 
-async function showRun(id: string, format: OutputFormat): Promise<void> {
-  await withServer(async ({ client, services }) => {
+/** The table is for terminals; elsewhere a line for each change says the same. */
+function watchTable(id: string, format: OutputFormat): Promise<ExitCode> {
+  return withServer(async ({ client, services }) => {
     const handle = await findRun(client, id);
-    const { status, runId } = await handle.describe();
-    const progress = await handle.query<RunProgress>(PROGRESS_QUERY);
-    const state = status.name.toLowerCase();
-    const uiUrl = runUrl(services, handle.workflowId, runId);
-    if (format !== 'text') {
-      return print(JSON.stringify({ schemaVersion: 1, workflowId: handle.workflowId, runId, state, uiUrl, progress }));
-    }
-    print(`${handle.workflowId}  ${state}  ${progress.done} of ${progress.total} stages`);
-    for (const row of progress.stages)
-      print(`  ${row.state.padEnd(8)} ${row.title}${row.summary === '' ? '' : ` · ${row.summary}`}`);
-    if (uiUrl !== null) print(uiUrl);
+    const { runId } = await handle.describe();
+    const view = process.stderr.isTTY ? new TableView(process.stderr) : new LineView();
+    return followRun(handle, runUrl(services, handle.workflowId, runId), format, view);
+  });
+}
+
+function showRun(id: string, format: OutputFormat): Promise<ExitCode> {
+  return withServer(async ({ client, services }) => {
+    const snapshot = await runSnapshot(await findRun(client, id));
+    const { workflowId, runId, state, progress, activities } = snapshot;
+    const uiUrl = runUrl(services, workflowId, runId);
+    if (format === 'text') {
+      for (const line of runTable(snapshot, Date.now())) print(line);
+      if (uiUrl !== null) print(uiUrl);
+    } else print(JSON.stringify({ schemaVersion: 1, workflowId, runId, state, uiUrl, progress, activities }));
+    return 0 as const;
   });
 }
