@@ -6,8 +6,8 @@ import {
   type ImportReferenceResult,
   importReferenceInputSchema,
 } from '../contracts/evaluation-activities.js';
-import { refuseFewPictures } from '../evaluation/statistics/fewest-pictures.js';
 import { refuseOtherOrigin } from '../evaluation/statistics/reference-statistics.js';
+import { refuseFewPictures } from '../evaluation/statistics/refuse-few-pictures.js';
 import { evaluationExtractor, extractorKey } from './evaluation-extractor.js';
 import { featureOrigin } from './feature-protocol.js';
 import { extractFeatureSet } from './features/extract-feature-set.js';

@@ -6,6 +6,7 @@ import type { ImageFolder } from '../activities/images/image-folder.js';
 import { type FolderPairs, pairFolders } from '../activities/images/pair-folders.js';
 import { type OpenStatistics, openStatisticsFile } from '../activities/statistics-file.js';
 import { type ExitCode, NibbleflowError } from '../contracts/errors.js';
+import { FEWEST_FOR_DISTANCES } from '../contracts/protocol.js';
 import type { Score } from '../contracts/score.js';
 import { extractorLabel } from '../evaluation/features/extractor-spec.js';
 import type { FeatureSet } from '../evaluation/features/feature-set.js';
@@ -15,8 +16,8 @@ import type { MetricContext } from '../evaluation/metrics/set-metric.js';
 import { pairedScores } from '../evaluation/paired-scores.js';
 import { type StatisticsScoreRequest, scoreAgainstStatistics } from '../evaluation/score-against-statistics.js';
 import { scoreWithFloor } from '../evaluation/score-with-floor.js';
-import { FEWEST_FOR_DISTANCES, refuseFewPictures } from '../evaluation/statistics/fewest-pictures.js';
 import { type ReferenceStatistics, refuseOtherOrigin } from '../evaluation/statistics/reference-statistics.js';
+import { refuseFewPictures } from '../evaluation/statistics/refuse-few-pictures.js';
 import type { ScoreOptions } from './commands/score.js';
 import { print } from './console-output.js';
 import {

@@ -5,9 +5,10 @@ import { featureOrigin } from '../activities/feature-protocol.js';
 import { packageVersion } from '../activities/package-file.js';
 import { checkStatisticsExtension, writeStatisticsFile } from '../activities/statistics-file.js';
 import { type ExitCode, NibbleflowError } from '../contracts/errors.js';
+import { FEWEST_FOR_DISTANCES } from '../contracts/protocol.js';
 import type { FeatureRows } from '../evaluation/features/feature-set.js';
 import { executorProducts } from '../evaluation/linalg/executor-products.js';
-import { FEWEST_FOR_DISTANCES } from '../evaluation/statistics/fewest-pictures.js';
+import { covarianceObstacle } from '../evaluation/statistics/covariance-size.js';
 import { gaussianMomentsOf } from '../evaluation/statistics/gaussian-moments-of.js';
 import type { FeatureGaussian } from '../evaluation/statistics/reference-statistics.js';
 import type { StatsOptions } from './commands/stats.js';
@@ -26,6 +27,10 @@ export function writeStats(folder: string, out: string, options: StatsOptions): 
       const features = await featuresOf(images, executor, work);
       const products = executorProducts(executor);
       const { pool, spatial } = features;
+      const wide = covarianceObstacle(Number.POSITIVE_INFINITY, pool.d);
+      if (wide !== null) throw new NibbleflowError('InvalidInput', wide, { where: extractor.name });
+      const tooWide = spatial === undefined ? null : covarianceObstacle(Number.POSITIVE_INFINITY, spatial.d);
+      if (tooWide !== null) say(`note: no spatial statistics: ${tooWide}`);
       const gaussian = async (rows: FeatureRows): Promise<FeatureGaussian> => {
         const moments = await gaussianMomentsOf(rows, products, breatheUntil(signal));
         return { mean: moments.mean(), covariance: moments.covariance() };
@@ -33,7 +38,7 @@ export function writeStats(folder: string, out: string, options: StatsOptions): 
       await writeStatisticsFile(path, {
         n: images.n,
         pool: await gaussian(pool),
-        spatial: spatial === undefined ? null : await gaussian(spatial),
+        spatial: spatial === undefined || tooWide !== null ? null : await gaussian(spatial),
         provenance: {
           ...{ extractor, resize, protocol },
           pictures: digestOfKeys(features.keys),

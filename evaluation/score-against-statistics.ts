@@ -6,6 +6,7 @@ import { fidName } from './metrics/frechet-name.js';
 import type { MetricValue, SetMetric } from './metrics/set-metric.js';
 import { SET_METRICS } from './metrics/set-metrics.js';
 import { type SetScoreRequest, scoreSets } from './score-sets.js';
+import { covarianceObstacle } from './statistics/covariance-size.js';
 import type { FeatureGaussian, ReferenceStatistics } from './statistics/reference-statistics.js';
 
 export interface StatisticsScoreRequest extends Omit<SetScoreRequest, 'real' | 'against' | 'floor'> {
@@ -70,6 +71,8 @@ function obstacleOf(
   if (gaussian.mean.length !== rows.d) {
     return `the statistics file has ${gaussian.mean.length} ${output} features, ${fake.extractor.name} makes ${rows.d}`;
   }
+  const tooWide = covarianceObstacle(Number.POSITIVE_INFINITY, rows.d);
+  if (tooWide !== null) return tooWide;
   return rows.n < minimum ? `${minimum} pictures are needed at least, there are ${rows.n}` : null;
 }
 

@@ -124,7 +124,7 @@ function obstacleOf(metric: SetMetric, { fake, real, context }: SetScoreRequest)
   if (left.d !== right.d) return `${metric.output} features differ in size: ${left.d} and ${right.d}`;
   const fewest = Math.min(left.n, right.n);
   if (fewest < metric.minimum) return `${metric.minimum} pictures are needed at least, there are ${fewest}`;
-  return metric.obstacle?.(left.n, right.n, context.settings) ?? null;
+  return metric.obstacle?.(left.n, right.n, context.settings, left.d) ?? null;
 }
 
 /** Metrics of pairs of rows share one pass over the inner products. */

@@ -15,6 +15,7 @@ export interface DecodedPicture {
 /** What a reader of scores must know of a picture. */
 export const REMARKS = {
   lossy: 'are JPEG: scores of lossy pictures are another number than those of the pictures before they were compressed',
+  damaged: 'are JPEG with damaged places, which were read over as libjpeg and Pillow do',
   grey: 'are grey and were read as RGB',
   'opaque alpha': 'have an alpha channel without transparency, which was dropped',
   profile: 'have a colour profile, which was not applied',
@@ -41,8 +42,7 @@ export async function decodePicture(bytes: Uint8Array): Promise<DecodedPicture> 
   if (bytes.byteLength === 0) throw new UnusablePicture('is empty (0 bytes)');
   const header = await asUnusable(() => open(bytes, { limitInputPixels: false }).metadata());
   checkHeader(header);
-  const options = { ignoreIcc: true, failOn: 'warning', limitInputPixels: MOST_PIXELS } as const;
-  const { data, info } = await asUnusable(() => open(bytes, options).raw().toBuffer({ resolveWithObject: true }));
+  const { data, info, damaged } = await pixelsOf(bytes, header);
   const { rgb, alpha } = split(data, info.width * info.height, info.channels);
   if (alpha !== null && !alpha) {
     throw new UnusablePicture(
@@ -51,8 +51,26 @@ export async function decodePicture(bytes: Uint8Array): Promise<DecodedPicture> 
   }
   return {
     image: { type: 'uint8', dims: [1, info.height, info.width, 3], data: rgb },
-    remarks: remarksOf(header, alpha !== null),
+    remarks: remarksOf(header, { alpha: alpha !== null, damaged }),
   };
+}
+
+interface Pixels {
+  readonly data: Uint8Array;
+  readonly info: { readonly width: number; readonly height: number; readonly channels: number };
+  readonly damaged: boolean;
+}
+
+/** Of a JPEG that libjpeg only warns of, what Pillow reads too; one that ends early is refused by both. */
+async function pixelsOf(bytes: Uint8Array, { format }: Metadata): Promise<Pixels> {
+  const decoded = async (failOn: 'warning' | 'error') =>
+    open(bytes, { ignoreIcc: true, failOn, limitInputPixels: MOST_PIXELS }).raw().toBuffer({ resolveWithObject: true });
+  if (format !== 'jpeg') return { ...(await asUnusable(() => decoded('warning'))), damaged: false };
+  try {
+    return { ...(await decoded('warning')), damaged: false };
+  } catch {
+    return { ...(await asUnusable(() => decoded('error'))), damaged: true };
+  }
 }
 
 function open(bytes: Uint8Array, options: SharpOptions): Sharp {
@@ -102,9 +120,13 @@ function split(data: Uint8Array, pixels: number, channels: number): { rgb: Uint8
   return { rgb, alpha: hasAlpha ? opaque : null };
 }
 
-function remarksOf({ format, channels, hasProfile, orientation }: Metadata, alpha: boolean): Remark[] {
+function remarksOf(
+  { format, channels, hasProfile, orientation }: Metadata,
+  { alpha, damaged }: { readonly alpha: boolean; readonly damaged: boolean },
+): Remark[] {
   const found: Record<Remark, boolean> = {
     lossy: format === 'jpeg',
+    damaged,
     grey: channels < 3,
     'opaque alpha': alpha,
     profile: hasProfile,

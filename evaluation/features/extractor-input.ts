@@ -3,6 +3,7 @@ import { type Float32Tensor, float32 } from '../../models/tensors/tensor.js';
 import { type Images, imageSize } from '../metrics/image-pairs.js';
 import type { ExtractorSpec } from './extractor-spec.js';
 import { resizeToFloat } from './resize-float.js';
+import type { ResizeKernel } from './resize-kernels.js';
 import { inputTransform, type ResizeMode } from './resize-modes.js';
 
 /** uint8 [n, h, w, 3] of one size, or several of them, whose sizes may differ. */
@@ -36,11 +37,12 @@ export function extractorInput(
   batch: number,
 ): Float32Tensor {
   const [height, width] = spec.input.size;
-  const { kernel, ranges, clamp } = inputTransform(spec, mode);
+  const { kernel, ranges, clamp, crop } = inputTransform(spec, mode);
   const plane = height * width;
   const result = new Float32Array(batch * 3 * plane);
   for (const [index, picture] of pictures.entries()) {
-    const resized = resizeToFloat(picture, height, width, kernel).data;
+    const resized =
+      crop === undefined ? resizeToFloat(picture, height, width, kernel).data : middleOf(picture, height, kernel);
     const levels = clamp ? resized.map((level) => Math.min(255, Math.max(0, level))) : resized;
     for (const [channel, [low, high]] of ranges.entries()) {
       const target = (index * 3 + channel) * plane;
@@ -53,4 +55,24 @@ export function extractorInput(
     result.copyWithin(index * 3 * plane, (pictures.length - 1) * 3 * plane, pictures.length * 3 * plane);
   }
   return float32([batch, 3, height, width], result);
+}
+
+/**
+ * The middle [3, size, size] of a picture whose shorter side was resized to `size`, as transformers' CLIPImageProcessor takes it: the
+ * longer side is ⌊size · long / short⌋, and of an odd rest one pixel more is cut off at the end.
+ */
+function middleOf(picture: Images, size: number, kernel: ResizeKernel): Float32Array {
+  const { height, width } = imageSize(picture);
+  const short = Math.min(height, width);
+  const [rows, columns] = [Math.floor((size * height) / short), Math.floor((size * width) / short)];
+  const { data } = resizeToFloat(picture, rows, columns, kernel);
+  const [top, left] = [Math.floor((rows - size) / 2), Math.floor((columns - size) / 2)];
+  const result = new Float32Array(3 * size * size);
+  for (let channel = 0; channel < 3; channel += 1) {
+    for (let row = 0; row < size; row += 1) {
+      const from = (channel * rows + top + row) * columns + left;
+      result.set(data.subarray(from, from + size), (channel * size + row) * size);
+    }
+  }
+  return result;
 }

@@ -20,6 +20,8 @@ const inputSchema = z
     /** Height and width in pixels. */
     size: z.tuple([size, size]),
     resize: kernel,
+    /** CLIP's: the shorter side gets the input's size and the middle is cut out; without it pictures are stretched. */
+    crop: z.literal('center').optional(),
     /** RGB levels 0…255 are mapped to this interval, or each channel's to its own. */
     range: range.optional(),
     /** Instead of `range`: (level / 255 − mean) / std of each channel. */
@@ -32,6 +34,10 @@ const inputSchema = z
   .refine(({ range: interval, mean, std }) => (interval === undefined) !== (mean === undefined && std === undefined), {
     path: ['range'],
     error: 'an input has either a range, or a mean and std',
+  })
+  .refine(({ crop, size: [height, width] }) => crop === undefined || height === width, {
+    path: ['crop'],
+    error: 'a square is cut out: the input’s height and width must be equal',
   });
 
 const layerSchema = outputName.extend({

@@ -22,6 +22,8 @@ export interface InputTransform {
   readonly ranges: readonly (readonly [low: number, high: number])[];
   /** Levels beyond 0…255, which bicubic kernels make beside edges, are cut off. */
   readonly clamp: boolean;
+  /** Whether the shorter side gets the size, and the middle is cut out. */
+  readonly crop?: 'center';
 }
 
 /** RGB. */
@@ -34,6 +36,7 @@ export function inputTransform({ input }: ExtractorSpec, mode: ResizeMode): Inpu
     kernel: override?.resize ?? MODE_KERNELS[mode] ?? input.resize,
     ranges: channelRanges(override?.range ?? input.range, input),
     clamp: mode === 'clean',
+    ...(mode === 'extractor' && input.crop !== undefined ? { crop: input.crop } : {}),
   };
 }
 

@@ -1,4 +1,5 @@
 import type { FeatureRows } from '../features/feature-set.js';
+import { covarianceObstacle } from '../statistics/covariance-size.js';
 import { studentTQuantile } from '../statistics/student-t.js';
 import { both } from './both.js';
 import { frechetError } from './frechet-error.js';
@@ -94,5 +95,6 @@ export const frechetMetric: SetMetric = {
   output: 'pool',
   sides: 2,
   minimum: 2,
+  obstacle: (fake, real, _, d) => covarianceObstacle(Math.max(fake, real), d),
   compute: async (fake, real, context) => [frechetValue('frechet', await frechetOfRows(fake, real, context))],
 };

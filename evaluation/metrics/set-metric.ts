@@ -40,7 +40,7 @@ export interface SetMetric {
   readonly minimum: number;
   /** Names of its values when they are not just its id: what is reported as missing when it cannot be computed. */
   readonly values?: readonly string[];
-  /** Why these numbers of rows do not do under these settings; null when they do. */
-  obstacle?(fake: number, real: number, settings: MetricSettings): string | null;
+  /** Why these numbers of rows, with d numbers each, do not do under these settings; null when they do. */
+  obstacle?(fake: number, real: number, settings: MetricSettings, d: number): string | null;
   compute(fake: FeatureRows, real: FeatureRows, context: MetricContext): Promise<readonly MetricValue[]>;
 }

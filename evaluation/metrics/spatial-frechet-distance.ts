@@ -1,3 +1,4 @@
+import { covarianceObstacle } from '../statistics/covariance-size.js';
 import { frechetOfRows, frechetValue } from './frechet-metric.js';
 import type { SetMetric } from './set-metric.js';
 
@@ -12,5 +13,6 @@ export const spatialFrechetDistance: SetMetric = {
   output: 'spatial',
   sides: 2,
   minimum: 2,
+  obstacle: (fake, real, _, d) => covarianceObstacle(Math.max(fake, real), d),
   compute: async (fake, real, context) => [frechetValue('sfid', await frechetOfRows(fake, real, context))],
 };

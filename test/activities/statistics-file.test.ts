@@ -8,7 +8,7 @@ import { featureOrigin } from '../../activities/feature-protocol.js';
 import { openStatisticsFile, writeStatisticsFile } from '../../activities/statistics-file.js';
 import { type FeatureSet, rowsInMemory } from '../../evaluation/features/feature-set.js';
 import type { ResizeMode } from '../../evaluation/features/resize-modes.js';
-import { refuseFewPictures } from '../../evaluation/statistics/fewest-pictures.js';
+import { refuseFewPictures } from '../../evaluation/statistics/refuse-few-pictures.js';
 import { GaussianMoments } from '../../evaluation/statistics/gaussian-moments.js';
 import {
   type ReferenceStatistics,

@@ -4,11 +4,12 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { EngineExecutor } from '../../../activities/engine/engine-executor.js';
 import { extractFeatures } from '../../../evaluation/features/extract-features.js';
-import type { PictureList } from '../../../evaluation/features/extractor-input.js';
+import { extractorInput, type PictureList } from '../../../evaluation/features/extractor-input.js';
 import { parseExtractorSpec } from '../../../evaluation/features/extractor-spec.js';
 import { resizeImages } from '../../../evaluation/features/resize.js';
 import { inputTransform } from '../../../evaluation/features/resize-modes.js';
 import { frechetDistance } from '../../../evaluation/metrics/frechet-distance.js';
+import type { Images } from '../../../evaluation/metrics/image-pairs.js';
 import type { Runnable } from '../../../models/executor.js';
 import { attribute, Graph, node } from '../../../models/onnx/graph.js';
 import { writeModel } from '../../../models/onnx/model-proto.js';
@@ -229,6 +230,14 @@ describe('inputTransform', () => {
     expect(inputTransform(spec, 'legacy')).toEqual({ ...inputTransform(spec, 'extractor'), kernel: 'torch-bilinear' });
   });
 
+  test('CLIP’s crop is of the extractor’s own mode, and of square inputs', () => {
+    const parse = (extra: object) =>
+      parseExtractorSpec({ name: 'e', input: { ...input, range: [0, 1], crop: 'center', ...extra }, outputs });
+    expect(inputTransform(parse({}), 'extractor').crop).toBe('center');
+    expect(inputTransform(parse({}), 'clean').crop).toBeUndefined();
+    expect(() => parse({ size: [8, 12] })).toThrow(/a square is cut out/);
+  });
+
   test('an input needs one of range and mean with std, not both', () => {
     const parse = (extra: object) => parseExtractorSpec({ name: 'e', input: { ...input, ...extra }, outputs });
     expect(() => parse({})).toThrow(/either a range, or a mean and std/);
@@ -261,5 +270,41 @@ describe('parseExtractorSpec', () => {
   test('names every wrong field', () => {
     const broken = { name: 'x', input: { ...spec.input, resize: 'cubic', size: [32] }, outputs: {} };
     expect(() => parseExtractorSpec(broken)).toThrow(/resize[\s\S]*features|features[\s\S]*resize/);
+  });
+});
+
+describe('the crop of CLIP', () => {
+  const specOf = (crop?: 'center') =>
+    parseExtractorSpec({
+      name: 'e',
+      input: { name: 'x', layout: 'NCHW', size: [6, 6], resize: 'pil-bicubic', range: [0, 255], ...(crop && { crop }) },
+      outputs: { features: { name: 'y', dimension: 3 } },
+    });
+  const picture = (height: number, width: number): Images => {
+    const data = Uint8Array.from({ length: height * width * 3 }, (_, i) => (i * 7919) % 251);
+    return { type: 'uint8', dims: [1, height, width, 3], data };
+  };
+  const levels = (of: Images, crop?: 'center') => [...extractorInput([of], specOf(crop), 'extractor', 1).data];
+
+  /** [height, width], the size whose shorter side is 6, and where the square lies in it (transformers' CLIPImageProcessor). */
+  test.each([
+    [9, 20, 6, 13, 0, 3],
+    [21, 9, 14, 6, 4, 0],
+    [12, 15, 6, 7, 0, 0],
+  ])('cuts the middle out of %i × %i pixels, resized to %i × %i', (height, width, rows, columns, top, left) => {
+    const resized = resizeImages(picture(height, width), rows, columns, 'pil-bicubic').data;
+    const expected = [0, 1, 2].flatMap((channel) =>
+      Array.from({ length: 36 }, (_, i) => {
+        const [row, column] = [top + Math.floor(i / 6), left + (i % 6)];
+        return resized[(row * columns + column) * 3 + channel] ?? 0;
+      }),
+    );
+    const found = levels(picture(height, width), 'center');
+    for (const [i, level] of expected.entries()) expect(found[i]).toBeCloseTo(level, 4);
+    expect(levels(picture(height, width))).not.toEqual(found);
+  });
+
+  test('does nothing to square pictures', () => {
+    expect(levels(picture(11, 11), 'center')).toEqual(levels(picture(11, 11)));
   });
 });

@@ -57,6 +57,6 @@ describe('the Inception score', () => {
     expect(value?.interval).toBe('student-t');
     const [single] = await inceptionScoreMetric.compute(rows, rows, metricContext({ splits: 1 }));
     expect(single?.interval).toBeNull();
-    expect(inceptionScoreMetric.obstacle?.(19, 19, metricContext().settings)).toMatch(/10 splits/);
+    expect(inceptionScoreMetric.obstacle?.(19, 19, metricContext().settings, 8)).toMatch(/10 splits/);
   });
 });

@@ -89,7 +89,7 @@ describe('precision, recall, density and coverage', () => {
 
   test('say when there are too few rows for the neighbours', () => {
     const settings = metricContext({ neighbours: 5 }).settings;
-    expect(precisionRecall.obstacle?.(5, 100, settings)).toMatch(/no 5 nearest neighbours/);
-    expect(precisionRecall.obstacle?.(6, 6, settings)).toBeNull();
+    expect(precisionRecall.obstacle?.(5, 100, settings, 8)).toMatch(/no 5 nearest neighbours/);
+    expect(precisionRecall.obstacle?.(6, 6, settings, 8)).toBeNull();
   });
 });

@@ -1,12 +1,14 @@
 import { describe, expect, test } from 'vitest';
-import type { FeatureRows } from '../../../evaluation/features/feature-set.js';
+import type { FeatureRows, FeatureSet } from '../../../evaluation/features/feature-set.js';
 import { rowsInMemory } from '../../../evaluation/features/feature-set.js';
 import { frechetOfRows } from '../../../evaluation/metrics/frechet-metric.js';
 import { spatialFrechetDistance } from '../../../evaluation/metrics/spatial-frechet-distance.js';
+import { scoreSets } from '../../../evaluation/score-sets.js';
 import { diagonalFrechetDistance, knownRows } from '../../../evaluation/self-test/known-gaussian.js';
+import { covarianceObstacle } from '../../../evaluation/statistics/covariance-size.js';
 import { gaussianTensor, permutation } from '../../../models/tensors/random.js';
 import { float32 } from '../../../models/tensors/tensor.js';
-import { metricContext } from './metric-context.js';
+import { metricContext, normalRows } from './metric-context.js';
 
 /** There is no golden sFID: it is proved by closed forms and invariances. */
 
@@ -93,5 +95,32 @@ describe('spatialFrechetDistance', () => {
     expect(await sfid(fixed, anywhere)).toBeGreaterThan(20 * (await sfid(anywhere, again)));
     expect(await pooledDistance(fixed, anywhere)).toBeLessThan(20 * (await pooledDistance(anywhere, again)));
     expect(await pooledDistance(fixed, anywhere)).toBeLessThan(1e-3 * (await sfid(fixed, anywhere)));
+  });
+
+  test('of maps too large for a covariance is left out before anything is read', async () => {
+    const wide = (n: number): FeatureSet => ({
+      extractor: { name: 'tiny', sha256: 'ab'.repeat(32) },
+      keys: Array.from({ length: n }, (_, i) => String(i).padStart(64, '0')),
+      pool: normalRows(1, n, 2),
+      spatial: {
+        n,
+        d: 20_000,
+        read: async (first, end) => {
+          // Rows are read one by one to see that they are finite, never all of them.
+          expect((end - first) * 20_000).toBeLessThanOrEqual(2 ** 22);
+          return new Float32Array((end - first) * 20_000);
+        },
+      },
+    });
+    const request = { against: 'float' as const, metrics: ['sfid'], context, protocol: null };
+    const [score] = await scoreSets({ ...request, fake: wide(3500), real: wide(100) });
+    expect(score).toMatchObject({ metric: 'sfid', value: null, low: null });
+    expect(score?.notes.join()).toMatch(
+      /20000 numbers per picture are too many.*3500 × 20000 of them would take 0\.5 GB/,
+    );
+    // With few pictures the factor is small however wide they are.
+    expect(covarianceObstacle(256, 20_000)).toBeNull();
+    expect(covarianceObstacle(50_000, 8192)).toBeNull();
+    expect(covarianceObstacle(50_000, 8193)).not.toBeNull();
   });
 });

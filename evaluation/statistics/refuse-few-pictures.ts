@@ -1,10 +1,5 @@
 import { NibbleflowError } from '../../contracts/errors.js';
-
-/**
- * Distances between distributions of fewer pictures say more about the number than about the pictures: 2 · 50 at least, as the
- * rules of evaluation have it. Pairs need one.
- */
-export const FEWEST_FOR_DISTANCES = 50;
+import { FEWEST_FOR_DISTANCES } from '../../contracts/protocol.js';
 
 /** Throws InvalidInput for statistics that are known to be of fewer pictures. */
 export function refuseFewPictures({ n }: { readonly n: number | null }, where?: string): void {
