@@ -26,6 +26,7 @@ export function createNotifyNight(deps: ActivityDeps): NightActivities['notifyNi
         }
         const { webhook } = notify;
         if (webhook === null) throw nothing(way);
+        if (deps.offline) throw offline();
         const url = webhook.url ?? fromEnvironment(webhook.urlEnv ?? '');
         const key = fromEnvironment(webhook.secretEnv);
         return { told: await postSigned(url, key, { delivery, body: JSON.stringify(body) }, cancellationSignal) };
@@ -39,6 +40,13 @@ function fromEnvironment(variable: string): string {
   throw new NibbleflowError('InvalidInput', `the environment of the worker has no variable ${variable}`, {
     where: 'notify.webhook',
     fix: 'Set it where the worker is started (`nibbleflow up`, or the service), and start the worker again.',
+  });
+}
+
+function offline(): NibbleflowError {
+  return new NibbleflowError('InvalidInput', 'the webhook is not called: this worker is offline', {
+    where: 'notify.webhook',
+    fix: 'Notify by a command, or start the worker without --offline, NIBBLEFLOW_OFFLINE and `offline`.',
   });
 }
 

@@ -37,6 +37,8 @@ export interface ActivityDeps {
   readonly leasing?: DeviceLeasing;
   /** How long a stage may take to its next checkpoint when its worker ends. */
   readonly shutdownGraceMs?: number;
+  /** Nothing but Temporal and the store may be reached; default: false. */
+  readonly offline?: boolean;
   /** Looks at folders as they are now; given by the worker's process, which knows the settings. Nights need it. */
   readonly resolveEvaluation?: (request: UnresolvedEvaluation) => Promise<EvaluationSpec>;
 }

@@ -28,7 +28,7 @@ async function spaceLine(name: string, folder: string): Promise<Omit<DoctorLine,
   const fix =
     name === 'temporary files'
       ? 'Free some space, or set TMPDIR to a folder with more.'
-      : 'nibbleflow gc --delete    (or set store.dir / NIBBLEFLOW_HOME to a larger disk)';
+      : 'nibbleflow gc --apply    (or set store.dir / NIBBLEFLOW_HOME to a larger disk)';
   return { state: free < FAIL_BELOW_BYTES ? 'failed' : 'warning', what, fix };
 }
 

@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { type LeaseState, listLeases } from '../../activities/device-leases.js';
 import { isRunning } from '../server/processes.js';
 import { run } from '../server/run-command.js';
 import { RunFolder } from '../server/service-record.js';
@@ -16,12 +17,17 @@ export interface ListedProcess {
   readonly command: string;
 }
 
-/** What died without cleaning up: supervisors whose record is still there, engines without a worker. */
+/** What died without cleaning up: supervisors whose record is still there, holders of devices, engines without a worker. */
 export const leftovers: Check = {
   name: 'leftovers',
   run: async ({ loaded }) => {
-    const lines = [...deadSupervisors(new RunFolder(loaded.stateDir)), ...orphans(await processes())];
-    return lines.length > 0 ? lines : [ok('none: no dead supervisor, no engine without a worker')];
+    const leases = listLeases(loaded.config.devices.leaseDir ?? undefined);
+    const lines = [
+      ...deadSupervisors(new RunFolder(loaded.stateDir)),
+      ...leases.flatMap(deadHolder),
+      ...orphans(await processes()),
+    ];
+    return lines.length > 0 ? lines : [ok('none: no dead supervisor, no dead holder of a device, no lost engine')];
   },
 };
 
@@ -35,13 +41,26 @@ function deadSupervisors(runFolder: RunFolder): Omit<DoctorLine, 'check'>[] {
   });
 }
 
+/** A dead worker's lease is taken over by the next stage, unless its engine still holds the device. */
+function deadHolder({ device, owner, run, stage, alive, zombie }: LeaseState): Omit<DoctorLine, 'check'>[] {
+  if (alive) return [];
+  const holder = `worker ${owner.pid} on ${owner.host}, which held ${device} for ${stage} of ${run}, is dead`;
+  if (!zombie) return [ok(`${holder}: the next stage takes the device over`)];
+  const what = `${holder}, but its engine ${owner.engine} still holds the device`;
+  return [{ state: 'failed', what, fix: killCommand(owner.engine ?? 0) }];
+}
+
 /** An engine's parent is a Node process as long as its worker lives; then it is the system's. */
 function orphans(all: readonly ListedProcess[]): Omit<DoctorLine, 'check'>[] {
   return orphanEngines(all).map(({ pid }) => ({
     state: 'warning',
     what: `an engine without a worker: process ${pid}`,
-    fix: process.platform === 'win32' ? `taskkill /F /PID ${pid}` : `kill -9 ${pid}`,
+    fix: killCommand(pid),
   }));
+}
+
+function killCommand(pid: number): string {
+  return process.platform === 'win32' ? `taskkill /F /PID ${pid}` : `kill -9 ${pid}`;
 }
 
 /** Engines whose parent is gone or is no Node process. */

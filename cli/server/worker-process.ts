@@ -1,7 +1,6 @@
 import { existsSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
-import { DefaultLogger, NativeConnection, Runtime, Worker, type WorkerOptions } from '@temporalio/worker';
-import { pino } from 'pino';
+import { NativeConnection, Worker, type WorkerOptions } from '@temporalio/worker';
 import { ACTIVITY_FACTORIES } from '../../activities/activity-factories.js';
 import { createActivities } from '../../activities/create-activities.js';
 import { EnginePool } from '../../activities/engine-pool.js';
@@ -16,6 +15,7 @@ import { compiledFile } from '../package-root.js';
 import { resolveEvaluation } from '../prepare-evaluation.js';
 import { connectionSettings } from './connection.js';
 import { hostQueue } from './host-queue.js';
+import { installRuntime } from './install-runtime.js';
 import { workflowBundleFile } from './workflow-bundle-file.js';
 
 /** How often pending heartbeats are sent: the delay of a cancellation and of the progress that people see. */
@@ -25,19 +25,15 @@ const SHUTDOWN_RESERVE_MS = 3_000;
 
 /**
  * The worker's process: one Worker per task queue in it, one store, one pool of engines. Started by the supervisor or
- * `nibbleflow worker` with address, namespace and the queues to serve as arguments; stops on SIGTERM, SIGINT or when the supervisor is gone: stages write a checkpoint at
- * their next step and go on from it on the next worker.
+ * `nibbleflow worker` with address, namespace and the queues to serve as arguments; stops on SIGTERM, SIGINT or when the
+ * supervisor is gone: stages write a checkpoint at their next step and go on from it on the next worker.
  */
 async function main(address: string, namespace: string, queues: readonly string[]): Promise<void> {
-  const log = pino({ name: 'worker' });
-  Runtime.install({
-    logger: new DefaultLogger('INFO', ({ level, message, meta }) =>
-      log[level === 'ERROR' ? 'error' : level === 'WARN' ? 'warn' : 'info']({ ...meta, taskToken: undefined }, message),
-    ),
-  });
   const loaded = await loadConfig(process.cwd());
   const { config } = loaded;
-  const logs = new RunLogs(runLogFolder(loaded.stateDir));
+  const metrics = await installRuntime(config);
+  const onEvent = metrics === null ? {} : { onEvent: metrics.observe };
+  const logs = new RunLogs(runLogFolder(loaded.stateDir), onEvent);
   logs.removeOld(Date.now());
   const engines = new EnginePool();
   const store = await openStore(loaded);
@@ -50,6 +46,7 @@ async function main(address: string, namespace: string, queues: readonly string[
     facts: machineFacts(),
     logs,
     shutdownGraceMs,
+    offline: config.offline,
     leasing: deviceLeasing(config.devices),
   };
   const activities = createActivities({ ...deps, resolveEvaluation: foldersOf(loaded) }, ACTIVITY_FACTORIES);

@@ -1,14 +1,15 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { chmod, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { createLease, type LeaseFile } from '../../activities/lease-files.js';
 import type { DoctorLine } from '../../cli/doctor/check.js';
 import { orphanEngines } from '../../cli/doctor/leftovers.js';
 import { isAtLeast } from '../../cli/doctor/node-version.js';
 import { openClient } from '../../cli/server/connection.js';
-import { processRef } from '../../cli/server/processes.js';
+import { type ProcessRef, processRef } from '../../cli/server/processes.js';
 import { RunFolder } from '../../cli/server/service-record.js';
 import { anyFreePort } from '../workflows/temporal-for-tests.js';
 import { type ForeignServer, startForeignServer } from './foreign-server.js';
@@ -75,9 +76,7 @@ describe('nibbleflow doctor', () => {
   });
 
   it('shows the record of a supervisor that was killed, and down removes it', async () => {
-    const child = spawn(process.execPath, ['--version']);
-    const supervisor = processRef(child.pid ?? 0);
-    await once(child, 'exit');
+    const supervisor = await endedProcess();
     const runFolder = new RunFolder(join(folder, 'home'));
     runFolder.prepare();
     runFolder.write('local', {
@@ -98,6 +97,50 @@ describe('nibbleflow doctor', () => {
     expect(of((await doctor()).lines, 'leftovers')).toMatchObject([{ state: 'ok' }]);
   });
 });
+
+describe('a device whose holder died', () => {
+  it('is shown: free for the next stage, or still held by an engine that has to be killed', async () => {
+    const leaseDir = join(folder, 'leases');
+    await mkdir(leaseDir);
+    await writeFile(join(folder, 'temporal.config.ts'), `export default { devices: { leaseDir: '${leaseDir}' } };\n`);
+    const dead = await endedProcess();
+    const engine = spawn(process.execPath, ['-e', 'setInterval(() => undefined, 1000)']);
+    try {
+      const lease = (more: object): LeaseFile => ({
+        device: 'cuda',
+        token: 1,
+        run: 'quantize/x',
+        stage: 'sample',
+        attempt: 1,
+        host: hostname(),
+        worker: dead,
+        engine: null,
+        since: 0,
+        isReleased: false,
+        ...more,
+      });
+      createLease(leaseDir, lease({}));
+      createLease(leaseDir, lease({ device: 'webgpu', engine: processRef(engine.pid ?? 0) }));
+      const { code, lines } = await doctor();
+      expect(code).toBe(3);
+      const found = of(lines, 'leftovers').sort((a, b) => a.state.localeCompare(b.state));
+      expect(found).toMatchObject([
+        { state: 'failed', what: expect.stringContaining('webgpu'), fix: `kill -9 ${engine.pid}` },
+        { state: 'ok', what: expect.stringContaining('takes the device over'), fix: null },
+      ]);
+    } finally {
+      engine.kill('SIGKILL');
+    }
+  });
+});
+
+/** A process that ran and ended. */
+async function endedProcess(): Promise<ProcessRef> {
+  const child = spawn(process.execPath, ['--version']);
+  const ref = processRef(child.pid ?? 0);
+  await once(child, 'exit');
+  return ref;
+}
 
 describe('nibbleflow doctor of a server that is not ours', () => {
   let foreign: ForeignServer;
