@@ -80,6 +80,7 @@ export class LeasedEngine {
     }
     const { log } = this.facts;
     let waitsFor = '';
+    const began = performance.now();
     const lease = await leases.acquire(device, this.owner(), {
       signal: this.stop.askedSignal,
       onWait: ({ run, stage, pid }) => {
@@ -89,7 +90,10 @@ export class LeasedEngine {
         waitsFor = note;
       },
     });
-    log.info('lease-taken', `has ${device}`, { device, token: lease.token });
+    log.info('lease-taken', `has ${device}`, {
+      ...{ device, token: lease.token },
+      waitedSeconds: (performance.now() - began) / 1000,
+    });
     this.held.set(device, { lease, users: 1 });
     return lease;
   }

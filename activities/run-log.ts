@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { appendFileSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
-import { type Logger, pino, stdTimeFunctions } from 'pino';
+import { pino, stdTimeFunctions } from 'pino';
 import { redactSecrets } from './redact-secrets.js';
 
 /**
@@ -39,11 +39,13 @@ export interface RunLogOwner {
   readonly attempt: number;
 }
 
+export type RunFacts = Readonly<Record<string, unknown>>;
+
 /** The log of one stage of one run. Writing never fails a stage: a full disk loses lines, not work. */
 export interface RunLog {
-  info(event: RunEvent, message: string, facts?: Readonly<Record<string, unknown>>): void;
-  warn(event: RunEvent, message: string, facts?: Readonly<Record<string, unknown>>): void;
-  error(event: RunEvent, message: string, facts?: Readonly<Record<string, unknown>>): void;
+  info(event: RunEvent, message: string, facts?: RunFacts): void;
+  warn(event: RunEvent, message: string, facts?: RunFacts): void;
+  error(event: RunEvent, message: string, facts?: RunFacts): void;
 }
 
 /** A log that keeps nothing. */
@@ -72,12 +74,22 @@ export function runLogFiles(stateDir: string, run: string): string[] {
   return [rotated(file), file].filter((path) => existsSync(path));
 }
 
+export interface RunLogsOptions {
+  readonly maxBytes?: number;
+  /** Sees everything that is logged: metrics count it. */
+  readonly onEvent?: (stage: string, event: RunEvent, facts: RunFacts) => void;
+}
+
 /** Writes the logs of all runs that a worker works for. */
 export class RunLogs {
+  private readonly maxBytes: number;
+
   constructor(
     private readonly folder: string,
-    private readonly maxBytes: number = MAX_FILE_BYTES,
-  ) {}
+    private readonly options: RunLogsOptions = {},
+  ) {
+    this.maxBytes = options.maxBytes ?? MAX_FILE_BYTES;
+  }
 
   /** The log of one attempt of a stage. */
   open({ run, ...owner }: RunLogOwner): RunLog {
@@ -90,7 +102,13 @@ export class RunLogs {
       },
       { write: (line: string) => this.append(file, redactSecrets(line)) },
     );
-    return { info: writer(logger, 'info'), warn: writer(logger, 'warn'), error: writer(logger, 'error') };
+    const writer =
+      (level: 'info' | 'warn' | 'error'): RunLog['info'] =>
+      (event, message, facts = {}) => {
+        logger[level]({ event, ...facts }, message);
+        this.options.onEvent?.(owner.stage, event, facts);
+      };
+    return { info: writer('info'), warn: writer('warn'), error: writer('error') };
   }
 
   /** Deletes the logs that were not written to for 90 days before `now` (ms). */
@@ -112,10 +130,6 @@ export class RunLogs {
       return;
     }
   }
-}
-
-function writer(logger: Logger, level: 'info' | 'warn' | 'error'): RunLog['info'] {
-  return (event, message, facts = {}) => logger[level]({ event, ...facts }, message);
 }
 
 function sizeOf(file: string): number {

@@ -96,6 +96,12 @@ export const configSchema = z.strictObject({
         .describe('a worker that is stopped ends within this; stages write a checkpoint at their next step'),
     })
     .prefault({}),
+  metrics: z
+    .strictObject({
+      port: port.nullable().default(null).describe('Prometheus metrics of a worker at /metrics; null: none'),
+      bind: z.string().min(1).default('127.0.0.1').describe('the address they are served on; 0.0.0.0 for all networks'),
+    })
+    .prefault({}),
   nights: nightsSchema.describe('nightly evaluations by name; `nibbleflow schedule apply` makes them so'),
 });
 

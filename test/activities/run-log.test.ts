@@ -41,7 +41,7 @@ describe('the log of a run', () => {
   });
 
   it('stays within its bounds and keeps the latest lines', () => {
-    const logs = new RunLogs(runLogFolder(stateDir), 2_000);
+    const logs = new RunLogs(runLogFolder(stateDir), { maxBytes: 2_000 });
     const log = logs.open(owner);
     for (let i = 0; i < 100; i += 1) log.info('checkpoint-written', `step ${i}`);
     const files = runLogFiles(stateDir, owner.run);

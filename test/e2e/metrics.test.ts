@@ -1,0 +1,74 @@
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterEach, expect, it } from 'vitest';
+import { runLogFiles } from '../../activities/run-log.js';
+import { anyFreePort } from '../workflows/temporal-for-tests.js';
+import { CliHome } from './cli-home.js';
+
+let home: CliHome | undefined;
+afterEach(() => home?.close());
+
+/** As small as a run gets. */
+const RECIPE = {
+  name: 'measured',
+  sampling: { steps: 2 },
+  calibration: { trajectories: 4, timesteps: 2 },
+  evaluation: { samples: 2, timestepPairs: 8, beforeFinetuning: false },
+  finetuning: { enabled: false },
+};
+
+/** Value of the sample whose labels contain all of `labels`. */
+function sampleOf(text: string, name: string, labels: Readonly<Record<string, string>>): number | undefined {
+  for (const line of text.split('\n')) {
+    const [, found, inside = '', value] = /^(\w+)(?:\{(.*)\})? (\S+)$/.exec(line) ?? [];
+    if (found !== name) continue;
+    if (Object.entries(labels).every(([key, wanted]) => inside.includes(`${key}="${wanted}"`))) return Number(value);
+  }
+  return undefined;
+}
+
+it('serves the metrics of the SDK and of stages on the configured port alone, and keeps a log of the run', async () => {
+  home = await CliHome.open(RECIPE);
+  const port = await anyFreePort();
+  const file = join(home.folder, 'temporal.config.ts');
+  const config = (await readFile(file, 'utf8')).replace(
+    'export default {',
+    `export default { metrics: { port: ${port} },`,
+  );
+  await writeFile(file, config);
+  const first = await home.quantize();
+  await home.quantize('--out', join(home.folder, 'again'));
+  const text = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
+  const count = (labels: Readonly<Record<string, string>>) => sampleOf(text, 'nibbleflow_stages_total', labels) ?? 0;
+  expect(count({ stage: 'sample', outcome: 'run' })).toBe(1);
+  expect(count({ stage: 'sample', outcome: 'reused' })).toBe(1);
+  expect(count({ stage: 'report', outcome: 'run' })).toBe(2);
+  expect(sampleOf(text, 'nibbleflow_stage_seconds_count', { stage: 'sample' })).toBe(1);
+  expect(sampleOf(text, 'nibbleflow_stage_seconds_sum', { stage: 'sample' })).toBeGreaterThan(0);
+  expect(sampleOf(text, 'nibbleflow_checkpoints_total', { stage: 'sample' })).toBeGreaterThan(0);
+  expect(sampleOf(text, 'nibbleflow_checkpoint_bytes_total', { stage: 'sample' })).toBeGreaterThan(0);
+  expect(sampleOf(text, 'nibbleflow_engines_total', { what: 'started' })).toBeGreaterThan(0);
+  expect(sampleOf(text, 'temporal_activity_schedule_to_start_latency_seconds_count', {})).toBeGreaterThan(0);
+
+  const lines = (await Promise.all(runLogFiles(home.home, first.workflowId).map((path) => readFile(path, 'utf8'))))
+    .join('')
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as { event: string; stage: string; startedAt?: number; endedAt?: number });
+  const finished = lines.filter(({ event }) => event === 'stage-finished');
+  expect(new Set(finished.map(({ stage }) => stage))).toEqual(new Set(first.stages.map(({ stage }) => stage)));
+  for (const { startedAt = 0, endedAt = 0 } of finished) expect(endedAt).toBeGreaterThanOrEqual(startedAt);
+
+  // A second worker on the same port is refused, and says which setting it is about.
+  const other = await CliHome.open(RECIPE);
+  try {
+    const otherFile = join(other.folder, 'temporal.config.ts');
+    const otherConfig = await readFile(otherFile, 'utf8');
+    await writeFile(otherFile, otherConfig.replace('export default {', `export default { metrics: { port: ${port} },`));
+    const { code } = await other.run(...other.quantizeArguments());
+    expect(code).not.toBe(0);
+    expect(await readFile(join(other.home, 'logs', 'worker.log'), 'utf8')).toContain(`metrics.port ${port}`);
+  } finally {
+    await other.close();
+  }
+});
