@@ -77,7 +77,9 @@ async function main(args: readonly string[]): Promise<ExitCode> {
   const program = new Command('nibbleflow')
     .description('Makes diffusion models 4-bit, durably, and proves what that cost.')
     .version(packageVersion())
-    .showSuggestionAfterError();
+    .showSuggestionAfterError()
+    // Commands and their own commands may have options of the same name.
+    .enablePositionalOptions();
   for (const create of COMMANDS) {
     const command = create(run)
       .option('--debug', 'show stack traces')
