@@ -49,7 +49,7 @@ export function createScoreEvaluation(deps: ActivityDeps): EvaluationActivities[
       deps,
       {
         stage: 'score',
-        version: 3,
+        version: 4,
         input: scoreEvaluationInputSchema,
         key: ({ extractor, ...input }) => ({ ...input, extractor: extractorKey(extractor) }),
       },

@@ -31,6 +31,11 @@ export interface OpenOptions {
    * step holds a third less at its peak, at the same speed.
    */
   readonly memoryPattern?: boolean;
+  /**
+   * Whether the session keeps memory that it has used for later runs; default true. Without, many sessions of large operators
+   * hold what is in use, and not each its own peak; every run then asks the system for memory.
+   */
+  readonly memoryArena?: boolean;
 }
 
 /** A tensor that stays in the executor's process: parameters and optimizer state of a training loop never cross it. */

@@ -116,8 +116,9 @@ export class EngineServer {
   ): Promise<InferenceSession> {
     const optimization: NonNullable<OpenOptions['optimization']> = request.options.optimization ?? 'all';
     try {
-      const { memoryPattern = true } = request.options;
-      return await createSession(model, { ...this.settings, optimization, memoryPattern, profilePrefix });
+      const { memoryPattern = true, memoryArena = true } = request.options;
+      const options = { optimization, memoryPattern, memoryArena, profilePrefix };
+      return await createSession(model, { ...this.settings, ...options });
     } catch (error) {
       throw new RequestFailed(openFailure(error, this.settings.device, request.path ?? undefined));
     }

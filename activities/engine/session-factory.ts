@@ -26,6 +26,8 @@ export interface SessionSettings {
   readonly optimization: NonNullable<OpenOptions['optimization']>;
   /** See OpenOptions; default true. */
   readonly memoryPattern?: boolean;
+  /** See OpenOptions; default true. */
+  readonly memoryArena?: boolean;
   /** Writes a profile with this path prefix (see placement.ts). */
   readonly profilePrefix?: string;
 }
@@ -40,6 +42,7 @@ export function sessionOptions(settings: SessionSettings): InferenceSession.Sess
     interOpNumThreads: 1,
     executionMode: 'sequential',
     enableMemPattern: settings.memoryPattern ?? true,
+    enableCpuMemArena: settings.memoryArena ?? true,
     ...(settings.profilePrefix === undefined
       ? {}
       : { enableProfiling: true, profileFilePrefix: settings.profilePrefix }),

@@ -1,10 +1,11 @@
 import type { Breathe } from '../../models/linalg/breathe.js';
 import { type Matrix, matrixRow, zeroMatrix } from '../../models/linalg/matrix.js';
-import type { MatrixProducts } from './matrix-products.js';
+import type { HeldMatrices, HeldMatrix } from './held-matrices.js';
 
 /**
  * Cholesky with diagonal pivoting, a panel of rows at a time (Hammarling, Higham & Lucas 2007; Higham 2002, §10.3): pivots are
- * found in plain loops, what a panel leaves of the matrix is a large product. O(d²·panel) in loops, d³/3 in products.
+ * found in plain loops on the rows of the largest diagonal entries, what a panel leaves of the matrix is a large product where
+ * the matrix is held. O(d²·panel) in loops, d³/3 and a little more in products.
  */
 export interface PivotedFactor {
   /** F [r, d] with Fᵀ·F = S within r·ε·max S[i,i]. Columns are in the order of S. */
@@ -14,136 +15,167 @@ export interface PivotedFactor {
 }
 
 const PANEL_ROWS = 64;
+/** Rows that are read for a panel: its pivots are nearly always among those that were largest when it began. */
+const CANDIDATES = 2 * PANEL_ROWS;
+/** What is left of the matrix is cut down to the columns that are left when a panel leaves less than this share of them. */
+const CROWDED = 0.8;
 
 /**
- * The factor of a symmetric positive semi-definite S [d, d]; r is the numerical rank: elimination stops at a pivot below
- * `tolerance` · the largest diagonal entry, d·ε unless the caller knows that S was rounded more coarsely.
+ * The factor of a symmetric positive semi-definite S [d, d], which stays the caller's; r is the numerical rank: elimination stops
+ * at a pivot below `tolerance` · the largest diagonal entry, d·ε unless the caller knows that S was rounded more coarsely.
  * @throws RangeError when S is not square, not finite, or a diagonal entry falls below that with the other sign
  */
 export async function pivotedFactor(
-  s: Matrix,
-  products: MatrixProducts,
+  s: HeldMatrix,
+  held: HeldMatrices,
   breathe: Breathe,
   tolerance: number = s.rows * Number.EPSILON,
 ): Promise<PivotedFactor> {
   if (s.cols !== s.rows) throw new RangeError(`a covariance is square, got [${s.rows}, ${s.cols}]`);
-  const state = new Elimination(s, tolerance);
-  while (state.findPanel()) {
+  const state = new Elimination(s, await held.diagonal(s), held, tolerance);
+  while (await state.findPanel()) {
     await breathe();
-    await state.takePanelOut(products);
+    await state.takePanelOut();
   }
+  await state.release();
   return state.result();
 }
 
-/** S and the rows of F, both in the order of the pivots found so far. */
+/** What is left of S, and the rows of F in the columns of S. Of what is left, column i is column `columns[i]` of S. */
 class Elimination {
   private readonly d: number;
-  private readonly rest: Float64Array;
-  private readonly order: Uint32Array;
-  private readonly rows: Float64Array[] = [];
   private readonly threshold: number;
-  /** First row of the current panel; the rows before it are taken out of `rest`. */
-  private first = 0;
+  private readonly rows: Float64Array[] = [];
+  private readonly pivots: number[] = [];
+  private rest: HeldMatrix;
+  private columns: Uint32Array;
+  /** Of what is left, and 0 of eliminated columns. */
+  private diagonal: Float64Array;
+  private eliminated: Uint8Array;
+  /** Rows of F of the current panel in the columns that are left. */
+  private panel: Float64Array[] = [];
   private ended = false;
 
-  constructor(s: Matrix, tolerance: number) {
+  constructor(
+    private readonly s: HeldMatrix,
+    diagonal: Float64Array,
+    private readonly held: HeldMatrices,
+    tolerance: number,
+  ) {
     this.d = s.rows;
-    this.rest = Float64Array.from(s.data);
-    this.order = Uint32Array.from({ length: s.rows }, (_, i) => i);
-    const largest = this.order.reduce((most, i) => Math.max(most, s.data[i * s.rows + i] as number), 0);
+    this.rest = s;
+    this.columns = Uint32Array.from({ length: this.d }, (_, i) => i);
+    this.eliminated = new Uint8Array(this.d);
+    this.diagonal = Float64Array.from(diagonal);
+    const largest = diagonal.reduce((most, value) => Math.max(most, value), 0);
     if (!Number.isFinite(largest)) throw new RangeError('a factor of a matrix that is not finite');
     this.threshold = tolerance * largest;
   }
 
   /** Finds up to PANEL_ROWS rows of F; false when nothing is left for `takePanelOut`. */
-  findPanel(): boolean {
-    const { d } = this;
-    this.first = this.rows.length;
+  async findPanel(): Promise<boolean> {
+    this.panel = [];
     if (this.ended) return false;
-    const diagonal = Float64Array.from({ length: d }, (_, i) => this.rest[i * d + i] as number);
-    const end = Math.min(d, this.first + PANEL_ROWS);
-    while (this.rows.length < end && !this.ended) this.findRow(diagonal);
-    this.ended ||= end === d;
+    const read = await this.candidates();
+    const most = Math.min(PANEL_ROWS, this.d - this.rows.length);
+    while (this.panel.length < most) {
+      const pivot = this.nextPivot();
+      if (pivot === null) break;
+      const row = read.get(pivot) ?? matrixRow(await this.held.read(this.rest, [pivot, pivot + 1]), 0);
+      this.eliminate(pivot, row);
+    }
+    this.ended ||= this.rows.length === this.d;
     return !this.ended;
   }
 
-  /** rest ← rest − panelᵀ·panel, behind the panel. */
-  async takePanelOut(products: MatrixProducts): Promise<void> {
-    const { d, first, rest } = this;
-    const end = this.rows.length;
-    const panel = zeroMatrix(d - end, end - first);
-    for (let k = first; k < end; k += 1) {
-      const row = this.rows[k] as Float64Array;
-      for (let j = end; j < d; j += 1) panel.data[(j - end) * panel.cols + k - first] = row[j] as number;
+  /** rest ← rest − panelᵀ·panel; without the eliminated columns when they are many. */
+  async takePanelOut(): Promise<void> {
+    const { held, panel } = this;
+    const kept = Uint32Array.from(this.columns.keys()).filter((i) => this.eliminated[i] === 0);
+    const isCrowded = kept.length < CROWDED * this.columns.length;
+    const width = isCrowded ? kept.length : this.columns.length;
+    const taken = zeroMatrix(panel.length, width);
+    for (const [k, row] of panel.entries()) {
+      if (isCrowded) for (const [i, column] of kept.entries()) taken.data[k * width + i] = row[column] as number;
+      else taken.data.set(row, k * width);
     }
-    const { data } = await products.timesTransposed(panel, panel);
-    const width = d - end;
-    for (let i = 0; i < width; i += 1) {
-      const at = (end + i) * d + end;
-      for (let j = 0; j < width; j += 1) rest[at + j] = (rest[at + j] as number) - (data[i * width + j] as number);
-    }
+    const out = await held.hold(taken);
+    const left = isCrowded ? await this.cutDown(kept) : this.rest;
+    await this.replace(await held.product(out, out, { turnA: true, minus: true, plus: left }));
+    await held.free(out, ...(isCrowded ? [left] : []));
+  }
+
+  async release(): Promise<void> {
+    await this.replace(this.s);
   }
 
   result(): PivotedFactor {
     const factor = zeroMatrix(this.rows.length, this.d);
-    for (const [k, row] of this.rows.entries()) {
-      const target = matrixRow(factor, k);
-      for (let j = k; j < this.d; j += 1) target[this.order[j] as number] = row[j] as number;
-    }
-    return { factor, pivots: this.order.slice(0, this.rows.length) };
+    for (const [k, row] of this.rows.entries()) factor.data.set(row, k * this.d);
+    return { factor, pivots: Uint32Array.from(this.pivots) };
   }
 
-  /** The row of the largest diagonal entry that is left; ends the elimination when that is rounding. */
-  private findRow(diagonal: Float64Array): void {
-    const k = this.rows.length;
-    let pivot = k;
-    for (let i = k; i < this.d; i += 1) {
-      if ((diagonal[i] as number) > (diagonal[pivot] as number)) pivot = i;
-      if (!((diagonal[i] as number) >= -this.threshold)) {
-        throw new RangeError(`not positive semi-definite: ${diagonal[i]} on the diagonal`);
-      }
-    }
-    if (!((diagonal[pivot] as number) > this.threshold)) {
-      this.ended = true;
-      return;
-    }
-    this.swap(k, pivot, diagonal);
-    const row = this.eliminated(k, Math.sqrt(diagonal[k] as number));
-    for (let j = k + 1; j < this.d; j += 1) diagonal[j] = (diagonal[j] as number) - (row[j] as number) ** 2;
-    this.rows.push(row);
+  private async replace(rest: HeldMatrix): Promise<void> {
+    const last = this.rest;
+    this.rest = rest;
+    if (last !== this.s) await this.held.free(last);
   }
 
-  /** F[k, j] = (rest[k, j] − Σ over the panel's rows l of F[l, k]·F[l, j]) / root for j ≥ k. */
-  private eliminated(k: number, root: number): Float64Array {
-    const { d } = this;
-    const row = new Float64Array(d);
-    row.set(this.rest.subarray(k * d + k, (k + 1) * d), k);
-    for (let l = this.first; l < k; l += 1) {
-      const earlier = this.rows[l] as Float64Array;
-      const left = earlier[k] as number;
-      for (let j = k; j < d; j += 1) row[j] = (row[j] as number) - left * (earlier[j] as number);
+  private async cutDown(kept: Uint32Array): Promise<HeldMatrix> {
+    const rows = await this.held.pick(this.rest, 'rows', kept);
+    const left = await this.held.pick(rows, 'cols', kept);
+    await this.held.free(rows);
+    this.columns = kept.map((i) => this.columns[i] as number);
+    this.diagonal = Float64Array.from(kept, (i) => this.diagonal[i] as number);
+    this.eliminated = new Uint8Array(kept.length);
+    return left;
+  }
+
+  /** Rows of the largest diagonal entries, by their place in what is left. */
+  private async candidates(): Promise<Map<number, Float64Array>> {
+    const { diagonal, eliminated, held } = this;
+    const places = Array.from(this.columns.keys()).filter((i) => eliminated[i] === 0);
+    places.sort((a, b) => (diagonal[b] as number) - (diagonal[a] as number) || a - b);
+    const picked = Uint32Array.from(places.slice(0, CANDIDATES));
+    const rows = await held.pick(this.rest, 'rows', picked);
+    const fetched = await held.read(rows);
+    await held.free(rows);
+    return new Map(Array.from(picked, (place, i) => [place, matrixRow(fetched, i)]));
+  }
+
+  /** The place of the largest diagonal entry that is left; null, and the elimination ends, when that is rounding. */
+  private nextPivot(): number | null {
+    const { diagonal, threshold } = this;
+    let pivot = 0;
+    for (let i = 0; i < diagonal.length; i += 1) {
+      const value = diagonal[i] as number;
+      if (value > (diagonal[pivot] as number)) pivot = i;
+      if (!(value >= -threshold)) throw new RangeError(`not positive semi-definite: ${value} on the diagonal`);
     }
-    row[k] = root;
-    for (let j = k + 1; j < d; j += 1) row[j] = (row[j] as number) / root;
-    return row;
+    this.ended = !((diagonal[pivot] as number) > threshold);
+    return this.ended ? null : pivot;
   }
 
-  /** Exchanges two columns (and rows) of everything from the current panel on, and two columns of the rows of F. */
-  private swap(a: number, b: number, diagonal: Float64Array): void {
-    if (a === b) return;
-    const { d, rest } = this;
-    const row = rest.slice(a * d, (a + 1) * d);
-    rest.copyWithin(a * d, b * d, (b + 1) * d);
-    rest.set(row, b * d);
-    for (let i = this.first; i < d; i += 1) exchange(rest, i * d + a, i * d + b);
-    for (const of of this.rows) exchange(of, a, b);
-    exchange(diagonal, a, b);
-    exchange(this.order, a, b);
+  /** F[k, j] = (rest[pivot, j] − Σ over the panel's rows l of F[l, pivot]·F[l, j]) / root. */
+  private eliminate(pivot: number, rest: Float64Array): void {
+    const { diagonal, eliminated, columns } = this;
+    const root = Math.sqrt(diagonal[pivot] as number);
+    const row = Float64Array.from(rest);
+    for (const earlier of this.panel) {
+      const left = earlier[pivot] as number;
+      for (let j = 0; j < row.length; j += 1) row[j] = (row[j] as number) - left * (earlier[j] as number);
+    }
+    eliminated[pivot] = 1;
+    const whole = new Float64Array(this.d);
+    for (let j = 0; j < row.length; j += 1) {
+      row[j] = eliminated[j] === 1 ? 0 : (row[j] as number) / root;
+      diagonal[j] = eliminated[j] === 1 ? 0 : (diagonal[j] as number) - (row[j] as number) ** 2;
+      whole[columns[j] as number] = row[j] as number;
+    }
+    row[pivot] = root;
+    whole[columns[pivot] as number] = root;
+    this.panel.push(row);
+    this.rows.push(whole);
+    this.pivots.push(columns[pivot] as number);
   }
-}
-
-function exchange(of: Float64Array | Uint32Array, a: number, b: number): void {
-  const held = of[a] as number;
-  of[a] = of[b] as number;
-  of[b] = held;
 }

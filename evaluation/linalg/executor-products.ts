@@ -3,6 +3,7 @@ import { type Matrix, zeroMatrix } from '../../models/linalg/matrix.js';
 import { attribute, Graph, node } from '../../models/onnx/graph.js';
 import { writeModel } from '../../models/onnx/model-proto.js';
 import { type Tensor, tensor } from '../../models/tensors/tensor.js';
+import { ExecutorHeldMatrices } from './executor-held-matrices.js';
 import type { MatrixProducts } from './matrix-products.js';
 
 /**
@@ -12,7 +13,7 @@ import type { MatrixProducts } from './matrix-products.js';
  * an executor with a fixed number of threads.
  */
 export interface ExecutorProducts extends MatrixProducts {
-  /** Frees the session; may be called before any product, and more than once. */
+  /** Frees the sessions; may be called before any product, and more than once. */
   release(): Promise<void>;
 }
 
@@ -23,35 +24,26 @@ const LARGEST_TILE_ROWS = 2 ** 11;
 const SYMMETRIC_ROWS = 512;
 const MIRROR_BLOCK = 64;
 
-/** Products on `executor`, which stays the caller's. The session is opened by the first product. */
+/** Products on `executor`, which stays the caller's. Sessions are opened when they are first wanted. */
 export function executorProducts(executor: Executor): ExecutorProducts {
   let session: Promise<Runnable> | undefined;
-  const multiplied = async (a: Matrix, b: Matrix, handedOver: () => void): Promise<Matrix> => {
-    if (a.cols !== b.cols) throw new RangeError(`inner sizes differ: ${a.cols} and ${b.cols}`);
-    if (a.rows === 0 || b.rows === 0 || a.cols === 0) return zeroMatrix(a.rows, b.rows);
-    session ??= executor.open(gemmModel());
-    return product({ executor, gemm: await session, handedOver }, a, b);
-  };
+  const held = new ExecutorHeldMatrices(executor);
   return {
-    timesTransposed: (a, b) => multiplied(a, b, () => undefined),
-    startTimesTransposed: async (a, b) => {
-      let handOver: () => void = () => undefined;
-      const handedOver = new Promise<void>((resolve) => {
-        handOver = resolve;
-      });
-      const result = multiplied(a, b, handOver);
-      await Promise.race([handedOver, result.then(nothing, nothing)]);
-      return { result };
+    held,
+    timesTransposed: async (a, b) => {
+      if (a.cols !== b.cols) throw new RangeError(`inner sizes differ: ${a.cols} and ${b.cols}`);
+      if (a.rows === 0 || b.rows === 0 || a.cols === 0) return zeroMatrix(a.rows, b.rows);
+      session ??= executor.open(gemmModel());
+      return product({ executor, gemm: await session }, a, b);
     },
     release: async () => {
       const opened = session;
       session = undefined;
       await (await opened)?.release();
+      await held.release();
     },
   };
 }
-
-const nothing = (): void => undefined;
 
 /** y [m, n] = a [m, k] · b [n, k]ᵀ. */
 function gemmModel(): Uint8Array {
@@ -70,8 +62,6 @@ type Range = readonly [first: number, end: number];
 interface Session {
   readonly executor: Executor;
   readonly gemm: Runnable;
-  /** Called when the executor has operands and has been told to multiply; may be called again. */
-  readonly handedOver: () => void;
 }
 
 /** One product in the making: the slice `columns` of the inner dimension is being added to `result`. */
@@ -103,19 +93,10 @@ function isOneTile(a: Matrix, b: Matrix, columns: Range): boolean {
   return Math.max(a.rows, b.rows) <= most;
 }
 
-/** Small operands travel with the run, large ones before it: then the caller can go on while they are multiplied. */
-async function oneTile(session: Session, a: Matrix, b: Matrix, columns: Range): Promise<Matrix> {
-  const { executor, gemm, handedOver } = session;
-  const [left, right] = [operand(a, [0, a.rows], columns), operand(b, [0, b.rows], columns)];
-  const held = Math.max(a.rows, b.rows) <= SYMMETRIC_ROWS ? [] : await uploaded(executor, [left, right]);
-  try {
-    const run = gemm.run({ a: held[0] ?? left, b: held[1] ?? right });
-    handedOver();
-    const { y } = await run;
-    return { rows: a.rows, cols: b.rows, data: y?.data as Float64Array };
-  } finally {
-    if (held.length > 0) await executor.free(held);
-  }
+/** Operands travel with the run. */
+async function oneTile({ gemm }: Session, a: Matrix, b: Matrix, columns: Range): Promise<Matrix> {
+  const { y } = await gemm.run({ a: operand(a, [0, a.rows], columns), b: operand(b, [0, b.rows], columns) });
+  return { rows: a.rows, cols: b.rows, data: y?.data as Float64Array };
 }
 
 /** The right operand stays in the executor while tiles of the left one come and go. */
@@ -129,9 +110,7 @@ async function addSlice(slice: Slice, a: Matrix, b: Matrix): Promise<void> {
       if (left === undefined) continue;
       try {
         for (const [j, resident] of right.entries()) {
-          const added = addTile(slice, { a: left, b: resident }, rows, rightTiles[j] as Range);
-          slice.handedOver();
-          await added;
+          await addTile(slice, { a: left, b: resident }, rows, rightTiles[j] as Range);
         }
       } finally {
         await executor.free([left]);

@@ -1,4 +1,5 @@
 import { type Matrix, multiplyTransposed } from '../../models/linalg/matrix.js';
+import type { HeldMatrices } from './held-matrices.js';
 
 /**
  * Large float64 products. Metrics get one, so that the same code runs on plain loops or on a runtime's kernels. Results of
@@ -7,19 +8,8 @@ import { type Matrix, multiplyTransposed } from '../../models/linalg/matrix.js';
 export interface MatrixProducts {
   /** a · bᵀ: [m, k] and [n, k] give [m, n]. */
   timesTransposed(a: Matrix, b: Matrix): Promise<Matrix>;
-  /** The same, returning as soon as the operands are where the product is computed, so that the caller can do other work. */
-  startTimesTransposed?(a: Matrix, b: Matrix): Promise<StartedProduct>;
-}
-
-/** A product on its way. Whoever gives it up need not wait: its failure is then nobody's. */
-export interface StartedProduct {
-  readonly result: Promise<Matrix>;
-}
-
-/** Starts a · bᵀ, or computes it where nothing runs beside the caller. */
-export async function startedProduct(products: MatrixProducts, a: Matrix, b: Matrix): Promise<StartedProduct> {
-  if (products.startTimesTransposed !== undefined) return products.startTimesTransposed(a, b);
-  return { result: Promise.resolve(await products.timesTransposed(a, b)) };
+  /** Where long computations keep what they hand from product to product; without, they keep it in this process. */
+  readonly held?: HeldMatrices;
 }
 
 /** Plain loops: for small matrices and for callers without an executor. */

@@ -1,7 +1,7 @@
 import type { Breathe } from '../../models/linalg/breathe.js';
-import { dot, type Matrix, transpose, zeroMatrix } from '../../models/linalg/matrix.js';
+import { dot } from '../../models/linalg/matrix.js';
+import { type HeldMatrices, type HeldMatrix, scoped } from './held-matrices.js';
 import { inverseCholeskyFactor } from './inverse-cholesky.js';
-import type { MatrixProducts } from './matrix-products.js';
 
 /**
  * The polar factor W = U·Vᵀ of M = U·S·Vᵀ, by the dynamically weighted Halley iteration (Nakatsukasa, Bai & Gygi 2010, eq. 3.6,
@@ -23,26 +23,37 @@ const LARGEST_WEIGHT = 1e7;
 /** Values are at 1 when the smallest is within this of it: a share of the trace. */
 const CONVERGED = 1e-14;
 
+/** scale · matrix */
+export interface ScaledMatrix {
+  readonly matrix: HeldMatrix;
+  readonly scale: number;
+}
+
 /** W [m, n] of M [m, n]. A zero M gives a zero W. @throws RangeError for a matrix that is not finite */
-export async function polarFactor(m: Matrix, products: MatrixProducts, breathe: Breathe): Promise<Matrix> {
-  const isWide = m.cols > m.rows;
-  let state = isWide ? copied(m) : transpose(m); // Xᵀ or X: its rows are the smaller side
-  let gram = await products.timesTransposed(state, state);
-  const square = Math.sqrt(dot(gram.data, gram.data));
-  if (!Number.isFinite(square)) throw new RangeError('a polar factor of a matrix that is not finite');
-  if (square === 0) return zeroMatrix(m.rows, m.cols);
-  scale(state, 1 / Math.sqrt(square));
-  scale(gram, 1 / square);
-  for (const [step, weights] of WEIGHTS.entries()) {
-    if (step > 0) gram = await products.timesTransposed(state, state);
-    state = await halleyStep(state, gram, weights, products, breathe);
+export async function polarFactor(m: HeldMatrix, held: HeldMatrices, breathe: Breathe): Promise<ScaledMatrix> {
+  if (m.rows > m.cols) {
+    return scoped(held, async (own) => {
+      const { matrix, scale } = await polarFactor(await own.turned(m), own, breathe);
+      return { matrix: await held.turned(matrix), scale };
+    });
   }
-  return isWide ? state : transpose(state);
+  const gram = await held.gram(m);
+  const { data } = await held.read(gram);
+  const square = Math.sqrt(dot(data, data));
+  if (!Number.isFinite(square)) throw new RangeError('a polar factor of a matrix that is not finite');
+  if (square === 0) return { matrix: m, scale: 0 };
+  let state: ScaledMatrix = { matrix: m, scale: 1 / Math.sqrt(square) };
+  for (const [step, weights] of WEIGHTS.entries()) {
+    const last = state.matrix;
+    state = await halleyStep(state, step === 0 ? gram : await held.gram(last), weights, held, breathe);
+    if (step > 0) await held.free(last);
+  }
+  return state;
 }
 
 /** Sum of the singular values, from a matrix and its polar factor: tr WᵀM. */
-export function nuclearNormFrom(m: Matrix, polar: Matrix): number {
-  return dot(m.data, polar.data);
+export async function nuclearNormFrom(m: HeldMatrix, polar: ScaledMatrix, held: HeldMatrices): Promise<number> {
+  return polar.scale * dot((await held.read(m)).data, (await held.read(polar.matrix)).data);
 }
 
 interface Weights {
@@ -74,32 +85,26 @@ function bestWeights(l: number): Weights {
   return { a, b, c: a + b - 1 };
 }
 
-/** (b/c)·X + (a − b/c)·(I + c·G)⁻¹·X with G = X·Xᵀ, which is overwritten. */
+/**
+ * (b/c)·X + (a − b/c)·(I + c·G)⁻¹·X with G = X·Xᵀ, X = scale · matrix. `gram` is the matrix's own
+ * and is freed. Scalars are kept beside the matrices, so that nothing is done to whole matrices but products:
+ *   (I + c·G)⁻¹ = (gram + I/(c·scale²))⁻¹ / (c·scale²).
+ */
 async function halleyStep(
-  x: Matrix,
-  gram: Matrix,
+  { matrix, scale }: ScaledMatrix,
+  gram: HeldMatrix,
   { a, b, c }: Weights,
-  products: MatrixProducts,
+  held: HeldMatrices,
   breathe: Breathe,
-): Promise<Matrix> {
-  scale(gram, c);
-  for (let i = 0; i < gram.rows; i += 1) {
-    gram.data[i * gram.cols + i] = (gram.data[i * gram.cols + i] as number) + 1;
-  }
-  const root = transpose(await inverseCholeskyFactor(gram, products, breathe));
-  const inverse = await products.timesTransposed(root, root);
-  const moved = await products.timesTransposed(inverse, transpose(x));
+): Promise<ScaledMatrix> {
   const [keep, add] = [b / c, a - b / c];
-  for (let i = 0; i < moved.data.length; i += 1) {
-    moved.data[i] = keep * (x.data[i] as number) + add * (moved.data[i] as number);
-  }
-  return moved;
-}
-
-function copied({ rows, cols, data }: Matrix): Matrix {
-  return { rows, cols, data: data.slice() };
-}
-
-function scale({ data }: Matrix, factor: number): void {
-  for (let i = 0; i < data.length; i += 1) data[i] = (data[i] as number) * factor;
+  const moved = await scoped(held, async (own) => {
+    const root = await inverseCholeskyFactor(gram, own, breathe, 1 / (c * scale * scale));
+    await held.free(gram);
+    const inverse = await own.triangularGram(root);
+    await own.free(root);
+    const plus = { plus: matrix, factor: (keep * c * scale * scale) / add };
+    return own.product(inverse, matrix, plus);
+  });
+  return { matrix: moved, scale: add / (c * scale) };
 }

@@ -1,11 +1,11 @@
-import { dot, type Matrix, matrixRow, transpose, zeroMatrix } from '../../models/linalg/matrix.js';
+import type { Breathe } from '../../models/linalg/breathe.js';
+import { dot, type Matrix, matrixRow, transpose } from '../../models/linalg/matrix.js';
 import { type FeatureRows, reorderedRows } from '../features/feature-set.js';
-import type { PivotedFactor } from '../linalg/blocked-cholesky.js';
-import { solveLowerTriangle } from '../linalg/solve-lower-triangle.js';
+import { type HeldMatrices, scoped } from '../linalg/held-matrices.js';
+import { solveTriangle } from '../linalg/solve-triangle.js';
 import { both } from './both.js';
 import type { SidesDistance } from './frechet-of-sides.js';
-import { centredRows, type GaussianSide } from './gaussian-side.js';
-import type { MetricContext } from './set-metric.js';
+import type { GaussianSide } from './gaussian-side.js';
 
 /**
  * Standard error of a Fréchet distance by the infinitesimal jackknife (Jaeckel 1972; Efron 1982, ch. 6): what the value would do
@@ -23,14 +23,14 @@ export async function frechetError(
   a: GaussianSide,
   b: GaussianSide,
   { delta, cross, polar }: Pick<SidesDistance, 'delta' | 'cross' | 'polar'>,
-  context: MetricContext,
+  { held, breathe, partners: pairs }: ErrorContext,
 ): Promise<number | null> {
-  const partners = a.source === null || b.source === null ? undefined : context.partners;
-  const forward = { delta, cross, polar };
-  const backward = { delta: delta.map((value) => -value), cross: transpose(cross), polar: transpose(polar) };
+  const partners = a.source === null || b.source === null ? undefined : pairs;
+  const forward = { delta, cross, polar, turned: false };
+  const backward = { delta: delta.map((value) => -value), cross, polar, turned: true };
   const [left, right] = await both(
-    rowEffects(a, forward, undefined, context),
-    rowEffects(b, backward, partners, context),
+    rowEffects(a, forward, undefined, held, breathe),
+    rowEffects(b, backward, partners, held, breathe),
   );
   if (left !== null && right !== null && partners !== undefined) {
     return Math.sqrt(variance(left.map((value, i) => value + (right[i] as number))) / partners.length);
@@ -46,32 +46,50 @@ export async function frechetError(
 /** Rows whose effects are computed when there are many: their variance is then known within a few percent. */
 const SAMPLED_ROWS = 1024;
 
-type Terms = Pick<SidesDistance, 'delta' | 'cross' | 'polar'>;
+export interface ErrorContext {
+  readonly held: HeldMatrices;
+  readonly breathe: Breathe;
+  /** See MetricContext. */
+  readonly partners: Uint32Array | undefined;
+}
+
+/** Seen from the other side, M and W are read turned. */
+type Terms = Pick<SidesDistance, 'delta' | 'cross' | 'polar'> & { readonly turned: boolean };
 
 /** g of the rows `order`, or of the first rows, in canonical order: a sample that knows nothing of the pictures. */
 async function rowEffects(
   side: GaussianSide,
   terms: Terms,
   order: Uint32Array | undefined,
-  context: MetricContext,
+  held: HeldMatrices,
+  breathe: Breathe,
 ): Promise<Float64Array | null> {
   if (side.source === null) return null;
   const { rows, pivots } = side.source;
   if (pivots === null) {
-    const effects = effectsOfFactorRows(side, terms);
+    const effects = await effectsOfFactorRows(side, terms, held);
     return order === undefined ? effects : Float64Array.from(order, (row) => effects[row] as number);
   }
   const picked = order === undefined ? rows : reorderedRows(rows, order);
-  return effectsOfRead(picked, { side, pivots, terms }, context);
+  return effectsOfRead(picked, { side, pivots, terms }, held, breathe);
 }
 
 /** Rows of F are rows of features over √(n − 1), and qᵀHq is (n − 1) · the diagonal of M·Wᵀ. */
-function effectsOfFactorRows({ factor }: GaussianSide, { delta, cross, polar }: Terms): Float64Array {
+async function effectsOfFactorRows(
+  { factor }: GaussianSide,
+  { delta, cross, polar, turned }: Terms,
+  held: HeldMatrices,
+): Promise<Float64Array> {
   const n = factor.rows;
+  const rows = await held.read(factor);
+  const [m, w] = (await both(held.read(cross), held.read(polar.matrix))).map((of) => (turned ? transpose(of) : of)) as [
+    Matrix,
+    Matrix,
+  ];
   return Float64Array.from({ length: n }, (_, i) => {
-    const row = matrixRow(factor, i);
-    const moved = dot(matrixRow(cross, i), matrixRow(polar, i));
-    return 2 * Math.sqrt(n - 1) * dot(delta, row) + (n - 1) * (dot(row, row) - moved);
+    const row = matrixRow(rows, i);
+    const share = polar.scale * dot(matrixRow(m, i), matrixRow(w, i));
+    return 2 * Math.sqrt(n - 1) * dot(delta, row) + (n - 1) * (dot(row, row) - share);
   });
 }
 
@@ -79,46 +97,31 @@ function effectsOfFactorRows({ factor }: GaussianSide, { delta, cross, polar }: 
 async function effectsOfRead(
   rows: FeatureRows,
   { side, pivots, terms }: { side: GaussianSide; pivots: Uint32Array; terms: Terms },
-  { products, breathe }: MetricContext,
+  held: HeldMatrices,
+  breathe: Breathe,
 ): Promise<Float64Array> {
-  const { factor, mean } = side;
-  const centred = centredRows(await rows.read(0, Math.min(rows.n, SAMPLED_ROWS)), mean);
-  const coordinates = await solveLowerTriangle(
-    lowerTriangle({ factor, pivots }),
-    pickedColumns(centred, pivots),
-    products,
-    breathe,
-  );
-  const byCross = await products.timesTransposed(coordinates, transpose(terms.cross));
-  const byPolar = await products.timesTransposed(coordinates, transpose(terms.polar));
-  await breathe();
-  return Float64Array.from({ length: centred.rows }, (_, i) => {
-    const row = matrixRow(centred, i);
-    const share = dot(matrixRow(byCross, i), matrixRow(byPolar, i));
-    return 2 * dot(terms.delta, row) + dot(row, row) - share;
+  const { mean } = side;
+  const { delta, cross, polar, turned } = terms;
+  const read = await rows.read(0, Math.min(rows.n, SAMPLED_ROWS));
+  const [byCross, byPolar] = await scoped(held, async (own) => {
+    const picked = await own.pick(await own.holdCentred(read, mean), 'cols', pivots);
+    const triangle = await own.pick(side.factor, 'cols', pivots);
+    const coordinates = await own.turned(await solveTriangle(triangle, picked, own, breathe));
+    const form = { turnB: turned };
+    return [
+      await own.readProduct(coordinates, cross, form),
+      await own.readProduct(coordinates, polar.matrix, form),
+    ] as const;
   });
-}
-
-/** The lower triangle L with L·q = x[pivots]: q are the coordinates of a centred row x in F, x = Fᵀ·q. */
-function lowerTriangle({ factor, pivots }: PivotedFactor): Matrix {
-  const r = factor.rows;
-  const result = zeroMatrix(r, r);
-  for (let j = 0; j < r; j += 1) {
-    for (let k = 0; k <= j; k += 1) {
-      result.data[j * r + k] = factor.data[k * factor.cols + (pivots[j] as number)] as number;
+  await breathe();
+  const centred = new Float64Array(mean.length);
+  return Float64Array.from({ length: byCross.rows }, (_, i) => {
+    for (let j = 0; j < centred.length; j += 1) {
+      centred[j] = (read[i * centred.length + j] as number) - (mean[j] as number);
     }
-  }
-  return result;
-}
-
-function pickedColumns(of: Matrix, columns: Uint32Array): Matrix {
-  const result = zeroMatrix(of.rows, columns.length);
-  for (let i = 0; i < of.rows; i += 1) {
-    for (let k = 0; k < columns.length; k += 1) {
-      result.data[i * columns.length + k] = of.data[i * of.cols + (columns[k] as number)] as number;
-    }
-  }
-  return result;
+    const share = polar.scale * dot(matrixRow(byCross, i), matrixRow(byPolar, i));
+    return 2 * dot(delta, centred) + dot(centred, centred) - share;
+  });
 }
 
 /** With divisor n − 1. */

@@ -1,4 +1,5 @@
 import type { FeatureRows } from '../features/feature-set.js';
+import { type HeldMatrices, heldMatrices, scoped } from '../linalg/held-matrices.js';
 import { covarianceObstacle } from '../statistics/covariance-size.js';
 import { studentTQuantile } from '../statistics/student-t.js';
 import { both } from './both.js';
@@ -40,7 +41,10 @@ export async function frechetOfRows(
   real: FeatureRows,
   context: MetricContext,
 ): Promise<FrechetEstimate> {
-  return estimate(...(await both(sideOfRows(fake, context), sideOfRows(real, context))), context);
+  const { breathe } = context;
+  return scoped(heldMatrices(context.products), async (held) =>
+    estimate(await both(sideOfRows(fake, held, breathe), sideOfRows(real, held, breathe)), held, context),
+  );
 }
 
 /** Of features and the statistics of a file. The interval then counts the evaluated rows only. */
@@ -49,13 +53,20 @@ export async function frechetOfStatistics(
   reference: GaussianReference,
   context: MetricContext,
 ): Promise<FrechetEstimate> {
-  return estimate(...(await both(sideOfRows(fake, context), sideOfStatistics(reference, context))), context);
+  const { breathe } = context;
+  return scoped(heldMatrices(context.products), async (held) =>
+    estimate(await both(sideOfRows(fake, held, breathe), sideOfStatistics(reference, held, breathe)), held, context),
+  );
 }
 
-async function estimate(a: GaussianSide, b: GaussianSide, context: MetricContext): Promise<FrechetEstimate> {
-  const distance = await frechetOfSides(a, b, context);
+async function estimate(
+  [a, b]: readonly [GaussianSide, GaussianSide],
+  held: HeldMatrices,
+  { partners, breathe }: MetricContext,
+): Promise<FrechetEstimate> {
+  const distance = await frechetOfSides(a, b, held, breathe);
   const { value, raw, meanTerm } = distance;
-  const error = (await frechetError(a, b, distance, context)) ?? 0;
+  const error = (await frechetError(a, b, distance, { held, breathe, partners })) ?? 0;
   const n = a.n ?? 2;
   const half = error * studentTQuantile((1 + LEVEL) / 2, Math.min(n, b.n ?? n) - 1);
   return {

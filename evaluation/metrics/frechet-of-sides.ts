@@ -1,8 +1,9 @@
 import { NibbleflowError } from '../../contracts/errors.js';
-import { dot, type Matrix } from '../../models/linalg/matrix.js';
-import { nuclearNormFrom, polarFactor } from '../linalg/polar-factor.js';
+import type { Breathe } from '../../models/linalg/breathe.js';
+import { dot } from '../../models/linalg/matrix.js';
+import type { HeldMatrices, HeldMatrix } from '../linalg/held-matrices.js';
+import { nuclearNormFrom, polarFactor, type ScaledMatrix } from '../linalg/polar-factor.js';
 import type { GaussianSide } from './gaussian-side.js';
-import type { MetricContext } from './set-metric.js';
 
 /**
  * Fréchet distance of two Gaussians from factors of their covariances, Σᵢ = FᵢᵀFᵢ, M = F₁F₂ᵀ (Dowson & Landau 1982):
@@ -20,8 +21,8 @@ export interface SidesDistance {
   /** μ₁ − μ₂ */
   readonly delta: Float64Array;
   /** F₁F₂ᵀ and its polar factor. */
-  readonly cross: Matrix;
-  readonly polar: Matrix;
+  readonly cross: HeldMatrix;
+  readonly polar: ScaledMatrix;
 }
 
 /** |raw| below this share of |Δμ|² + tr Σ₁ + tr Σ₂ is rounding: thousands of float64 sums of that size. */
@@ -31,7 +32,8 @@ export const ZERO_TOLERANCE = 1e-10;
 export async function frechetOfSides(
   a: GaussianSide,
   b: GaussianSide,
-  { products, breathe }: MetricContext,
+  held: HeldMatrices,
+  breathe: Breathe,
 ): Promise<SidesDistance> {
   if (a.mean.length !== b.mean.length) {
     throw new NibbleflowError('InvalidInput', `features differ in size: ${a.mean.length} and ${b.mean.length}`, {
@@ -40,12 +42,12 @@ export async function frechetOfSides(
   }
   const delta = a.mean.map((value, j) => value - (b.mean[j] as number));
   const meanTerm = dot(delta, delta);
-  const scale = meanTerm + dot(a.factor.data, a.factor.data) + dot(b.factor.data, b.factor.data);
+  const scale = meanTerm + a.trace + b.trace;
   if (!Number.isFinite(scale)) throw new NibbleflowError('InvalidInput', 'features hold numbers that are not finite');
-  const cross = await products.timesTransposed(a.factor, b.factor);
+  const cross = await held.product(a.factor, b.factor, { turnB: true });
   await breathe();
-  const polar = await polarFactor(cross, products, breathe);
-  const raw = scale - 2 * nuclearNormFrom(cross, polar);
+  const polar = await polarFactor(cross, held, breathe);
+  const raw = scale - 2 * (await nuclearNormFrom(cross, polar, held));
   const tolerance = ZERO_TOLERANCE * scale;
   if (raw < -tolerance) throw new NibbleflowError('Internal', `a Fréchet distance came out negative: ${raw}`);
   return { value: raw <= tolerance ? 0 : raw, raw, meanTerm, delta, cross, polar };

@@ -1,10 +1,12 @@
 import { NibbleflowError } from '../../contracts/errors.js';
-import { type Matrix, zeroMatrix } from '../../models/linalg/matrix.js';
+import type { Breathe } from '../../models/linalg/breathe.js';
+import { dot, type Matrix } from '../../models/linalg/matrix.js';
 import type { FeatureRows } from '../features/feature-set.js';
 import { type PivotedFactor, pivotedFactor } from '../linalg/blocked-cholesky.js';
+import { centredMatrix } from '../linalg/held-in-memory.js';
+import type { HeldMatrices, HeldMatrix } from '../linalg/held-matrices.js';
 import { columnMeans } from '../statistics/gaussian-moments.js';
-import { gaussianMomentsOf, refuseNonFinite } from '../statistics/gaussian-moments-of.js';
-import type { MetricContext } from './set-metric.js';
+import { heldMoments, refuseNonFinite } from '../statistics/gaussian-moments-of.js';
 
 /**
  * One side of a Fréchet distance: mean [d] and a factor F [r, d] of the covariance Σ = FᵀF.
@@ -17,7 +19,9 @@ export interface GaussianSide {
   /** Rows behind it; null when a statistics file does not say. */
   readonly n: number | null;
   readonly mean: Float64Array;
-  readonly factor: Matrix;
+  readonly factor: HeldMatrix;
+  /** |F|², the trace of Σ. */
+  readonly trace: number;
   /** How rows are found again: they are F's rows, or they are read and solved with F's triangle; null for statistics files. */
   readonly source: { readonly rows: FeatureRows; readonly pivots: Uint32Array | null } | null;
 }
@@ -30,44 +34,40 @@ export interface GaussianReference {
 }
 
 /** @throws NibbleflowError InvalidInput for less than two rows, or features that are not finite */
-export async function sideOfRows(rows: FeatureRows, { products, breathe }: MetricContext): Promise<GaussianSide> {
+export async function sideOfRows(rows: FeatureRows, held: HeldMatrices, breathe: Breathe): Promise<GaussianSide> {
   const { n, d } = rows;
   if (n < 2 || d < 1) {
     throw new NibbleflowError('InvalidInput', `a Fréchet distance needs features [n ≥ 2, d ≥ 1], got [${n}, ${d}]`);
   }
   if (n <= d) {
     const { mean, factor } = await centredFactor(rows, breathe);
-    return { n, mean, factor, source: { rows, pivots: null } };
+    return { n, mean, ...(await heldFactor(factor, held)), source: { rows, pivots: null } };
   }
-  const moments = await gaussianMomentsOf(rows, products, breathe);
-  const { factor, pivots } = await pivotedFactor(moments.covariance(), products, breathe);
-  return { n, mean: moments.mean(), factor, source: { rows, pivots } };
+  const { mean, scatter } = await heldMoments(rows, held, breathe);
+  const { factor, pivots } = await pivotedFactor(scatter, held, breathe);
+  await held.free(scatter);
+  scaleBy(1 / Math.sqrt(n - 1), factor);
+  return { n, mean, ...(await heldFactor(factor, held)), source: { rows, pivots } };
 }
 
-async function centredFactor(
-  rows: FeatureRows,
-  breathe: MetricContext['breathe'],
-): Promise<{ mean: Float64Array; factor: Matrix }> {
+async function heldFactor(factor: Matrix, held: HeldMatrices): Promise<Pick<GaussianSide, 'factor' | 'trace'>> {
+  return { factor: await held.hold(factor), trace: dot(factor.data, factor.data) };
+}
+
+async function centredFactor(rows: FeatureRows, breathe: Breathe): Promise<{ mean: Float64Array; factor: Matrix }> {
   const { n, d } = rows;
   const data = await rows.read(0, n);
   refuseNonFinite(data, d, 0);
   const mean = columnMeans(data, n, d);
   await breathe();
-  const factor = centredRows(data, mean);
-  const scale = 1 / Math.sqrt(n - 1);
-  for (let i = 0; i < factor.data.length; i += 1) factor.data[i] = (factor.data[i] as number) * scale;
+  const factor = centredMatrix(data, mean);
+  scaleBy(1 / Math.sqrt(n - 1), factor);
   await breathe();
   return { mean, factor };
 }
 
-/** Rows [n, d] with the mean taken out, float64. */
-export function centredRows(data: Float32Array, mean: Float64Array): Matrix {
-  const d = mean.length;
-  const result = zeroMatrix(data.length / d, d);
-  for (let i = 0; i < data.length; i += d) {
-    for (let j = 0; j < d; j += 1) result.data[i + j] = (data[i + j] as number) - (mean[j] as number);
-  }
-  return result;
+function scaleBy(scale: number, { data }: Matrix): void {
+  for (let i = 0; i < data.length; i += 1) data[i] = (data[i] as number) * scale;
 }
 
 /** Unit roundoff of float32: some tools round covariances to it, which leaves tiny negative eigenvalues. */
@@ -80,15 +80,16 @@ const FLOAT32_ROUNDOFF = 2 ** -24;
  */
 export async function sideOfStatistics(
   { n, mean, covariance }: GaussianReference,
-  { products, breathe }: MetricContext,
+  held: HeldMatrices,
+  breathe: Breathe,
 ): Promise<GaussianSide> {
   if (n !== null && n < 2)
     throw new NibbleflowError('InvalidInput', 'reference statistics of one picture have no covariance');
   const coarse = Math.sqrt(mean.length) * FLOAT32_ROUNDOFF;
-  const { factor } = await factorOf([undefined, coarse], (tolerance) =>
-    pivotedFactor(covariance, products, breathe, tolerance),
-  );
-  return { n, mean, factor, source: null };
+  const whole = await held.hold(covariance);
+  const { factor } = await factorOf([undefined, coarse], (tolerance) => pivotedFactor(whole, held, breathe, tolerance));
+  await held.free(whole);
+  return { n, mean, ...(await heldFactor(factor, held)), source: null };
 }
 
 /** The factor with the first tolerance that does. */

@@ -1,4 +1,5 @@
 import { type Matrix, zeroMatrix } from '../../models/linalg/matrix.js';
+import type { Side } from './held-tiles.js';
 import type { PairGeometry, PairTile } from './pairwise-pass.js';
 
 /** Rows of each side that belong together; both lists are equally long. */
@@ -6,8 +7,6 @@ export interface KernelSubsets {
   readonly fake: readonly Uint32Array[];
   readonly real: readonly Uint32Array[];
 }
-
-type Side = 'fake' | 'real';
 
 /**
  * Sums of the cubic kernel (x·y/d + 1)³ over streamed tiles: of every row, of given subsets, and its values on chosen rows.
@@ -17,18 +16,19 @@ type Side = 'fake' | 'real';
  */
 export class KernelSums {
   /** Σ over the other rows of the same set, [n] and [m]. */
-  readonly within: Record<'fake' | 'real', Float64Array>;
+  readonly within: Record<Side, Float64Array>;
   /** Σ over all rows of the other set. */
-  readonly across: Record<'fake' | 'real', Float64Array>;
+  readonly across: Record<Side, Float64Array>;
   /** Σ over pairs i < j, or over all pairs of `cross`, of each subset. */
   readonly subsetSums: Record<PairTile['block'], Float64Array>;
   /** Of each fake row and its partner; empty without partners. */
   readonly partnered: Float64Array;
   /** Kernel of the sampled rows, fake ones first; diagonal 0. */
   readonly sampled: Matrix;
-  private readonly subsets: Record<'fake' | 'real', readonly Uint32Array[]>;
-  private readonly sample: Record<'fake' | 'real', Uint32Array>;
-  private scratch = new Float64Array(0);
+  private readonly subsets: Record<Side, readonly Uint32Array[]>;
+  /** Subsets of each row. */
+  private readonly memberships: Record<Side, readonly (readonly number[])[]>;
+  private readonly sample: Record<Side, Uint32Array>;
 
   constructor(
     private readonly geometry: PairGeometry,
@@ -44,114 +44,135 @@ export class KernelSums {
     this.subsetSums = { fake: new Float64Array(count), real: new Float64Array(count), cross: new Float64Array(count) };
     const ascending = (indices: Uint32Array): Uint32Array => Uint32Array.from(indices).sort();
     this.subsets = { fake: subsets.fake.map(ascending), real: subsets.real.map(ascending) };
+    this.memberships = { fake: memberships(subsets.fake, fake.n), real: memberships(subsets.real, real.n) };
     this.sample = { fake: ascending(sample.fake), real: ascending(sample.real) };
     const sampled = sample.fake.length + sample.real.length;
     this.sampled = zeroMatrix(sampled, sampled);
   }
 
+  /** Row by row, while a row is in the cache; of the diagonal tile only columns behind the row. */
   add(tile: PairTile): void {
-    const rowSide = tile.block === 'real' ? 'real' : 'fake';
+    const { firstRow, firstColumn } = tile;
+    const { rows, cols } = tile.products;
     const columnSide = tile.block === 'fake' ? 'fake' : 'real';
-    const isDiagonal = tile.block !== 'cross' && tile.firstRow === tile.firstColumn;
-    const kernel = this.addKernel(tile, rowSide, columnSide, isDiagonal);
-    const sums = this.subsetSums[tile.block];
-    for (let s = 0; s < sums.length; s += 1) {
-      const left = inRange(this.subsets[rowSide][s], tile.firstRow, kernel.rows);
-      const right = inRange(this.subsets[columnSide][s], tile.firstColumn, kernel.cols);
-      sums[s] = (sums[s] as number) + sumOfPairs(kernel, tile, isDiagonal, left, right);
-    }
-    this.keepSampled(kernel, tile, rowSide, columnSide, isDiagonal);
-    if (tile.block === 'cross') this.keepPartnered(kernel, tile);
-  }
-
-  private keepPartnered({ rows, cols, data }: Matrix, { firstRow, firstColumn }: PairTile): void {
-    const end = Math.min(rows, this.partners.length - firstRow);
-    for (let i = 0; i < end; i += 1) {
-      const column = (this.partners[firstRow + i] as number) - firstColumn;
-      if (column >= 0 && column < cols) this.partnered[firstRow + i] = data[i * cols + column] as number;
-    }
-  }
-
-  /** The kernel's values, added to the sums of their rows and columns; of the diagonal tile only those with j > i. */
-  private addKernel(tile: PairTile, rowSide: Side, columnSide: Side, isDiagonal: boolean): Matrix {
-    const { rows, cols, data } = tile.products;
-    if (this.scratch.length < data.length) this.scratch = new Float64Array(data.length);
-    const { scratch } = this;
-    const { d, centreSquare } = this.geometry;
-    const a = centreSquare / d + 1;
-    const [linear, quadratic, share] = [3 * a * a, 3 * a, 1 / d];
-    const alongOf = (side: Side, first: number, count: number): Float64Array =>
-      this.geometry[side].alongCentre.subarray(first, first + count).map((value) => value / d);
-    const alongRows = alongOf(rowSide, tile.firstRow, rows);
-    const along = alongOf(columnSide, tile.firstColumn, cols);
+    const rowSide = tile.block === 'real' ? 'real' : 'fake';
+    const isDiagonal = tile.block !== 'cross' && firstRow === firstColumn;
     const rowSums = tile.block === 'cross' ? this.across.fake : this.within[rowSide];
-    const columnSums = (tile.block === 'cross' ? this.across.real : this.within[columnSide]).subarray(tile.firstColumn);
-    const sums = new Float64Array(cols);
+    const kernel = new KernelRows(tile, this.geometry, rowSide, columnSide);
+    const members = this.subsets[columnSide].map((subset) => placesIn(subset, firstColumn, cols));
+    const sampled = placesIn(this.sample[columnSide], firstColumn, cols);
     for (let i = 0; i < rows; i += 1) {
-      const own = alongRows[i] as number;
-      const base = i * cols;
-      let sum = 0;
-      for (let j = isDiagonal ? i + 1 : 0; j < cols; j += 1) {
-        const e = (data[base + j] as number) * share + own + (along[j] as number);
-        const value = e * (e * (e + quadratic) + linear);
-        scratch[base + j] = value;
-        sum += value;
-        sums[j] = (sums[j] as number) + value;
+      const row = firstRow + i;
+      const first = isDiagonal ? i + 1 : 0;
+      rowSums[row] = (rowSums[row] as number) + kernel.compute(i, first);
+      const sums = this.subsetSums[tile.block];
+      for (const s of this.memberships[rowSide][row] ?? []) {
+        sums[s] = (sums[s] as number) + sumAt(kernel.values, members[s] as Uint32Array, first);
       }
-      rowSums[tile.firstRow + i] = (rowSums[tile.firstRow + i] as number) + sum;
+      if (tile.block === 'cross') this.keepPartnered(kernel.values, row, firstColumn);
+      if (sampled.length > 0)
+        this.keepSampled(kernel.values, { row, first, firstColumn }, rowSide, columnSide, sampled);
     }
-    for (let j = 0; j < cols; j += 1) columnSums[j] = (columnSums[j] as number) + (sums[j] as number);
-    return { rows, cols, data: scratch };
+    const columnSums = (tile.block === 'cross' ? this.across.real : this.within[columnSide]).subarray(firstColumn);
+    for (let j = 0; j < cols; j += 1) columnSums[j] = (columnSums[j] as number) + (kernel.columnSums[j] as number);
   }
 
-  private keepSampled(kernel: Matrix, tile: PairTile, rowSide: Side, columnSide: Side, isDiagonal: boolean): void {
-    const { sampled } = this;
-    const offset = { fake: 0, real: this.sample.fake.length };
-    const left = this.positions(rowSide, tile.firstRow, kernel.rows);
-    const right = this.positions(columnSide, tile.firstColumn, kernel.cols);
-    for (const [p, row] of left) {
-      const base = (row - tile.firstRow) * kernel.cols - tile.firstColumn;
-      for (const [q, column] of right) {
-        const at = offset[rowSide] + p;
-        const to = offset[columnSide] + q;
-        if (isDiagonal && to <= at) continue;
-        const value = kernel.data[base + column] as number;
-        sampled.data[at * sampled.cols + to] = value;
-        sampled.data[to * sampled.cols + at] = value;
-      }
-    }
+  private keepPartnered(values: Float64Array, row: number, firstColumn: number): void {
+    const column = (this.partners[row] ?? -1) - firstColumn;
+    if (column >= 0 && column < values.length) this.partnered[row] = values[column] as number;
   }
 
-  /** Places in the sample and rows of the sampled rows within a tile. */
-  private positions(side: Side, first: number, count: number): (readonly [number, number])[] {
-    const all = this.sample[side];
-    const start = lowerBound(all, first);
-    return Array.from(inRange(all, first, count), (row, i) => [start + i, row] as const);
+  /** Values of a sampled row at the sampled columns: their places in the tile, from `first` on. */
+  private keepSampled(
+    values: Float64Array,
+    { row, first, firstColumn }: { row: number; first: number; firstColumn: number },
+    rowSide: Side,
+    columnSide: Side,
+    columns: Uint32Array,
+  ): void {
+    const { sampled, sample } = this;
+    const offset = { fake: 0, real: sample.fake.length };
+    const p = lowerBound(sample[rowSide], row);
+    if (sample[rowSide][p] !== row) return;
+    const at = offset[rowSide] + p;
+    const start = offset[columnSide] + lowerBound(sample[columnSide], firstColumn);
+    for (let q = lowerBound(columns, first); q < columns.length; q += 1) {
+      const value = values[columns[q] as number] as number;
+      sampled.data[at * sampled.cols + start + q] = value;
+      sampled.data[(start + q) * sampled.cols + at] = value;
+    }
   }
 }
 
-function sumOfPairs(
-  kernel: Matrix,
-  tile: PairTile,
-  isDiagonal: boolean,
-  left: Uint32Array,
-  right: Uint32Array,
-): number {
-  const { data } = kernel;
-  const count = right.length;
+/** The kernel on a tile, a row at a time. */
+class KernelRows {
+  /** Of the row that was computed last. */
+  readonly values: Float64Array;
+  /** Of all rows so far. */
+  readonly columnSums: Float64Array;
+  private readonly alongRows: Float64Array;
+  private readonly alongColumns: Float64Array;
+  private readonly a: number;
+
+  constructor(
+    private readonly tile: PairTile,
+    private readonly geometry: PairGeometry,
+    rowSide: Side,
+    columnSide: Side,
+  ) {
+    const { d, centreSquare } = geometry;
+    const { rows, cols } = tile.products;
+    const alongOf = (side: Side, first: number, count: number): Float64Array =>
+      geometry[side].alongCentre.subarray(first, first + count).map((value) => value / d);
+    this.alongRows = alongOf(rowSide, tile.firstRow, rows);
+    this.alongColumns = alongOf(columnSide, tile.firstColumn, cols);
+    this.values = new Float64Array(cols);
+    this.columnSums = new Float64Array(cols);
+    this.a = centreSquare / d + 1;
+  }
+
+  /** Row i of the tile from column `first` on; its sum. */
+  compute(i: number, first: number): number {
+    const { values, columnSums, alongColumns, a } = this;
+    const { cols, data } = this.tile.products;
+    const [linear, quadratic, share] = [3 * a * a, 3 * a, 1 / this.geometry.d];
+    const own = this.alongRows[i] as number;
+    const base = i * cols;
+    let sum = 0;
+    for (let j = first; j < cols; j += 1) {
+      const e = (data[base + j] as number) * share + own + (alongColumns[j] as number);
+      const value = e * (e * (e + quadratic) + linear);
+      values[j] = value;
+      sum += value;
+      columnSums[j] = (columnSums[j] as number) + value;
+    }
+    return sum;
+  }
+}
+
+/** Of each of n rows the subsets that hold it. */
+function memberships(subsets: readonly Uint32Array[], n: number): number[][] {
+  const result: number[][] = Array.from({ length: n }, () => []);
+  for (const [s, subset] of subsets.entries()) for (const row of subset) result[row]?.push(s);
+  return result;
+}
+
+/** The ascending indices that lie in first … first + count − 1, from there. */
+function placesIn(indices: Uint32Array, first: number, count: number): Uint32Array {
+  return inRange(indices, first, count).map((index) => index - first);
+}
+
+/** Sum of the values at ascending places, from `first` on. */
+function sumAt(values: Float64Array, places: Uint32Array, first: number): number {
   let sum = 0;
-  for (let p = 0; p < left.length; p += 1) {
-    const base = ((left[p] as number) - tile.firstRow) * kernel.cols - tile.firstColumn;
-    let inner = 0;
-    for (let q = isDiagonal ? p + 1 : 0; q < count; q += 1) inner += data[base + (right[q] as number)] as number;
-    sum += inner;
+  for (let q = first === 0 ? 0 : lowerBound(places, first); q < places.length; q += 1) {
+    sum += values[places[q] as number] as number;
   }
   return sum;
 }
 
 /** The ascending indices that lie in first … first + count − 1. */
-function inRange(indices: Uint32Array | undefined, first: number, count: number): Uint32Array {
-  const all = indices ?? new Uint32Array(0);
+function inRange(all: Uint32Array, first: number, count: number): Uint32Array {
   return all.subarray(lowerBound(all, first), lowerBound(all, first + count));
 }
 

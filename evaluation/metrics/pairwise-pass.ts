@@ -1,6 +1,7 @@
-import { type Matrix, zeroMatrix } from '../../models/linalg/matrix.js';
+import type { Matrix } from '../../models/linalg/matrix.js';
 import type { FeatureRows } from '../features/feature-set.js';
-import { type StartedProduct, startedProduct } from '../linalg/matrix-products.js';
+import { heldMatrices, scoped } from '../linalg/held-matrices.js';
+import { HeldTiles } from './held-tiles.js';
 import type { MetricContext, MetricValue, SetMetric } from './set-metric.js';
 
 /**
@@ -10,10 +11,12 @@ import type { MetricContext, MetricValue, SetMetric } from './set-metric.js';
  * so that features far from the origin lose no digits. float64; memory is a few tiles, whatever n is.
  */
 
-/** Elements of one operand of a product, 32 MiB of float64: large enough that copying it costs little beside the product. */
-const TILE_ELEMENTS = 2 ** 22;
-/** Rows of a tile at most: its products are as large again. */
-const TILE_ROWS = 2048;
+/** Elements of a tile of rows, 16 MiB of float64. */
+const TILE_ELEMENTS = 2 ** 21;
+/** Rows of a tile at most: tiles on the diagonal are computed whole, so smaller ones save more; their products stay in the cache. */
+const TILE_ROWS = 1024;
+/** Products that are on their way while a tile is added: where they are computed there is always another one to begin. */
+const AHEAD = 2;
 
 /** What is known of each row before its products: [n] each. */
 export interface SideGeometry {
@@ -87,15 +90,17 @@ export async function pairwisePass(
     centreSquare: centre.reduce((sum, value) => sum + value * value, 0),
   };
   const consumers = factories.map((factory) => factory(geometry, context));
-  for (const block of ['real', 'fake', 'cross'] as const) {
-    const sides = { block, rows: block === 'real' ? real : fake, columns: block === 'fake' ? fake : real };
-    await eachTile(sides, { centre, step, context }, async (tile) => {
-      for (const consumer of consumers) {
-        consumer.add(tile);
-        await context.breathe();
-      }
-    });
-  }
+  await scoped(heldMatrices(context.products), async (held) => {
+    const tiles = new HeldTiles({ fake, real }, { centre, step }, held);
+    for (const block of ['real', 'fake', 'cross'] as const) {
+      await eachTile(block, tiles, async (tile) => {
+        for (const consumer of consumers) {
+          consumer.add(tile);
+          await context.breathe();
+        }
+      });
+    }
+  });
   const values: (readonly MetricValue[])[] = [];
   for (const consumer of consumers) values.push(await consumer.finish());
   return values;
@@ -106,30 +111,29 @@ function tileRows(d: number): number {
   return Math.min(TILE_ROWS, Math.max(1, Math.floor(TILE_ELEMENTS / d)));
 }
 
-/** Tiles in one order; while a tile is added, the product of the next one is computed where products are. */
+/** Tiles in one order; while a tile is added, the products of the next ones are computed where products are. */
 async function eachTile(
-  { block, rows, columns }: { block: PairTile['block']; rows: FeatureRows; columns: FeatureRows },
-  { centre, step, context }: { centre: Float64Array; step: number; context: MetricContext },
+  block: PairTile['block'],
+  tiles: HeldTiles,
   add: (tile: PairTile) => Promise<void>,
 ): Promise<void> {
-  let pending: (Omit<PairTile, 'products'> & StartedProduct) | undefined;
-  const addPending = async (): Promise<void> => {
-    if (pending === undefined) return;
-    const { result, ...tile } = pending;
+  const [rowSide, columnSide] = block === 'cross' ? (['fake', 'real'] as const) : [block, block];
+  const pending: (Omit<PairTile, 'products'> & { readonly result: Promise<Matrix> })[] = [];
+  const addFirst = async (): Promise<void> => {
+    const begun = pending.shift();
+    if (begun === undefined) return;
+    const { result, ...tile } = begun;
     await add({ ...tile, products: await result });
   };
-  for (let firstRow = 0; firstRow < rows.n; firstRow += step) {
-    const left = await centredRows(rows, firstRow, Math.min(rows.n, firstRow + step), centre);
-    for (let firstColumn = block === 'cross' ? 0 : firstRow; firstColumn < columns.n; firstColumn += step) {
-      const isDiagonal = block !== 'cross' && firstColumn === firstRow;
-      const end = Math.min(columns.n, firstColumn + step);
-      const right = isDiagonal ? left : await centredRows(columns, firstColumn, end, centre);
-      const started = await startedProduct(context.products, left, right);
-      await addPending();
-      pending = { block, firstRow, firstColumn, ...started };
+  for (const firstRow of tiles.starts(rowSide)) {
+    for (const firstColumn of tiles.starts(columnSide)) {
+      if (block !== 'cross' && firstColumn < firstRow) continue;
+      const begun = await tiles.begin(rowSide, firstRow, columnSide, firstColumn);
+      pending.push({ block, firstRow, firstColumn, ...begun });
+      if (pending.length > AHEAD) await addFirst();
     }
   }
-  await addPending();
+  while (pending.length > 0) await addFirst();
 }
 
 /** Mean of all rows [d]: sums of tiles around the first row, so that a large offset costs no digits. */
@@ -156,30 +160,19 @@ async function sideGeometry(rows: FeatureRows, centre: Float64Array, context: Me
   const alongCentre = new Float64Array(n);
   const step = tileRows(d);
   for (let first = 0; first < n; first += step) {
-    const { rows: count, data } = await centredRows(rows, first, Math.min(n, first + step), centre);
-    for (let i = 0; i < count; i += 1) {
+    const data = await rows.read(first, Math.min(n, first + step));
+    for (let at = 0, row = first; at < data.length; at += d, row += 1) {
       let square = 0;
       let along = 0;
       for (let j = 0; j < d; j += 1) {
-        const value = data[i * d + j] as number;
+        const value = (data[at + j] as number) - (centre[j] as number);
         square += value * value;
         along += value * (centre[j] as number);
       }
-      squares[first + i] = square;
-      alongCentre[first + i] = along;
+      squares[row] = square;
+      alongCentre[row] = along;
     }
     await context.breathe();
   }
   return { n, squares, alongCentre };
-}
-
-async function centredRows(rows: FeatureRows, first: number, end: number, centre: Float64Array): Promise<Matrix> {
-  const { d } = rows;
-  const data = await rows.read(first, end);
-  const result = zeroMatrix(end - first, d);
-  const centred = result.data;
-  for (let i = 0; i < data.length; i += d) {
-    for (let j = 0; j < d; j += 1) centred[i + j] = (data[i + j] as number) - (centre[j] as number);
-  }
-  return result;
 }

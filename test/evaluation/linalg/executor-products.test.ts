@@ -130,17 +130,6 @@ describe('executorProducts', () => {
     expect(Array.from((await products.timesTransposed(b, b)).data)).toEqual([4 * k]);
   });
 
-  test('started early, give the same bits, while the caller does other work; a failure waits for who asks', async () => {
-    const a = gaussian(700, 300, 11);
-    const b = gaussian(800, 300, 12);
-    const started = await products.startTimesTransposed?.(a, b);
-    const other = await products.timesTransposed(a, a);
-    expect(sameBits((await started?.result) ?? a, await products.timesTransposed(a, b))).toBe(true);
-    expect(sameBits(other, await products.timesTransposed(a, a))).toBe(true);
-    const failing = await products.startTimesTransposed?.(a, gaussian(3, 4, 1));
-    await expect(failing?.result).rejects.toThrow(/inner sizes/);
-  });
-
   test('refuses other inner sizes, and is released twice without harm', async () => {
     const own = executorProducts(executor);
     await expect(own.timesTransposed(gaussian(2, 3, 1), gaussian(2, 4, 1))).rejects.toThrow(/inner sizes/);
