@@ -35,6 +35,13 @@ describe('the progress line', () => {
     );
   });
 
+  it('says how many shards of an evaluation are done, and what its activities tell', () => {
+    const evaluating = { ...row, id: 'evaluate', stage: 'evaluate' as const, title: 'evaluate the shipped pipeline' };
+    const stages = [{ ...evaluating, state: 'running' as const, summary: '1 of 4 shards' }];
+    const line = progressLine({ ...progress, stages }, { ...inside, stage: 'pictures', unit: 'pictures' });
+    expect(line).toContain('evaluate the shipped pipeline · 1 of 4 shards · 5/8 pictures');
+  });
+
   it('leaves out what is not known, and what another stage told', () => {
     expect(progressLine(progress, null)).toBe('stage 2 of 3: sample 8 trajectories');
     expect(progressLine(progress, { ...inside, stage: 'import' })).toBe('stage 2 of 3: sample 8 trajectories');
