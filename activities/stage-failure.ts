@@ -3,7 +3,7 @@ import { type FailureKind, NibbleflowError } from '../contracts/errors.js';
 import type { RunLog } from './run-log.js';
 import { StageFailures } from './stage-failures.js';
 import type { ActivityDeps } from './stage-frame.js';
-import type { StageHost } from './stage-host.js';
+import { heartbeating, type StageHost } from './stage-host.js';
 
 /** An attempt that ended because its worker does goes on as soon as another worker asks for work. */
 const PREEMPTED_RETRY = '100 milliseconds';
@@ -40,7 +40,7 @@ export async function stageFailure(deps: ActivityDeps, attempt: FailedAttempt, e
 async function counted(deps: ActivityDeps, { host, key, log }: FailedAttempt, error: unknown): Promise<unknown> {
   const kind: FailureKind = error instanceof NibbleflowError ? error.kind : 'Internal';
   const { attempts, remedy } = deps.policies[kind];
-  if (remedy === 'collect-garbage') await deps.store.collectGarbage();
+  if (remedy === 'collect-garbage') await freeSpace(deps, host, log);
   const failures = key === null ? 1 : await new StageFailures(deps.store).add(key, host.run, kind);
   const message = error instanceof Error ? error.message : String(error);
   const nonRetryable = failures >= attempts;
@@ -48,6 +48,18 @@ async function counted(deps: ActivityDeps, { host, key, log }: FailedAttempt, er
   log[nonRetryable ? 'error' : 'warn']('stage-failed', message, facts);
   const cause = error instanceof Error ? error : undefined;
   return ApplicationFailure.create({ message, type: kind, nonRetryable, cause });
+}
+
+/** What cannot be collected is no reason to hide why it was to be. */
+async function freeSpace({ store, freeSpace: collect }: ActivityDeps, host: StageHost, log: RunLog): Promise<void> {
+  try {
+    await heartbeating(host, async () => {
+      await store.collectGarbage();
+      await collect?.();
+    });
+  } catch (error) {
+    log.warn('warning', `no garbage was collected: ${error instanceof Error ? error.message : String(error)}`);
+  }
 }
 
 function preempted(): ApplicationFailure {

@@ -13,7 +13,7 @@ import { type RunLog, type RunLogs, SILENT_LOG } from './run-log.js';
 import { StageAttempt } from './stage-attempt.js';
 import { stageFailure } from './stage-failure.js';
 import { StageFailures } from './stage-failures.js';
-import { type StageHost, temporalHost } from './stage-host.js';
+import { heartbeating, type StageHost, temporalHost } from './stage-host.js';
 import type { ProgressUpdate } from './stage-progress.js';
 import { Checkpoints } from './store/checkpoints.js';
 import type { LocalStore } from './store/local-store.js';
@@ -39,6 +39,8 @@ export interface ActivityDeps {
   readonly shutdownGraceMs?: number;
   /** Nothing but Temporal and the store may be reached; default: false. */
   readonly offline?: boolean;
+  /** Deletes what nothing needs when a disk is full; default: only what is damaged or abandoned. */
+  readonly freeSpace?: () => Promise<void>;
   /** Looks at folders as they are now; given by the worker's process, which knows the settings. Nights need it. */
   readonly resolveEvaluation?: (request: UnresolvedEvaluation) => Promise<EvaluationSpec>;
 }
@@ -108,7 +110,8 @@ export async function runStage<Schema extends z.ZodType, Result extends StageOut
   try {
     const stored = await storedResult<Schema, Result>(deps, options, input, { run: host.run, recompute });
     key = stored.key;
-    const found = await stored.find(async (result) => (await options.stillValid?.(input, result)) ?? true);
+    const isValid = async (result: Result) => (await options.stillValid?.(input, result)) ?? true;
+    const found = await heartbeating(host, () => stored.find(isValid));
     if (found === undefined)
       return await computed(deps, { options, host, log, stored }, (context) => body(input, context));
     log.info('stage-reused', found.summary, { key, workSeconds: found.workSeconds });

@@ -25,6 +25,19 @@ export interface StageOwner {
   readonly attempt: number;
 }
 
+/** Three fit in the heartbeat timeout. */
+const KEEP_ALIVE_MS = 5_000;
+
+/** Keeps an activity alive during work that has no progress to tell: looking up a result in a store that is far away. */
+export async function heartbeating<T>(host: StageHost, work: () => Promise<T>): Promise<T> {
+  const timer = setInterval(() => host.heartbeat(undefined), KEEP_ALIVE_MS);
+  try {
+    return await work();
+  } finally {
+    clearInterval(timer);
+  }
+}
+
 /** The current Temporal activity. */
 export function temporalHost(): StageHost {
   const context = Context.current();

@@ -47,20 +47,21 @@ export async function collectGarbage(bucket: Bucket, options: CollectOptions): P
   const finished = [...roots.finished, ...(await pinnedRefs(bucket))];
   const liveness = await Liveness.mark(bucket, inventory, { ...roots, finished }, options);
   const { records, objects } = garbageIn(inventory, liveness);
-  const found = [...records, ...objects];
-  const spared = apply && found.length > 0 ? await whileSweeping(bucket, () => sweep(bucket, records, objects)) : [];
-  const garbage = rowsOf(found.filter((one) => !spared.includes(one)));
-  const left = [...inventory.objects.values()];
-  const bytes = garbage.reduce((sum, row) => sum + row.bytes, 0);
-  const dead = new Set(objects.filter((one) => !spared.includes(one)).map(({ digest }) => digest));
-  const kept = left.filter((entry) => !dead.has(nameOf(entry)));
+  const spared = new Set(apply ? await sweep(bucket, records, objects) : []);
+  const garbage = rowsOf([...records, ...objects].filter((one) => !spared.has(one)));
+  const dead = new Set(objects.filter((one) => !spared.has(one)).map(({ digest }) => digest));
+  const kept = [...inventory.objects.values()].filter((entry) => !dead.has(nameOf(entry)));
   return {
     applied: apply,
     garbage,
-    bytes,
-    spared: spared.length,
-    kept: { objects: kept.length, bytes: kept.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0) },
+    bytes: bytesOf(garbage.map(({ bytes }) => bytes)),
+    spared: spared.size,
+    kept: { objects: kept.length, bytes: bytesOf(kept.map(({ sizeBytes }) => sizeBytes)) },
   };
+}
+
+function bytesOf(sizes: readonly number[]): number {
+  return sizes.reduce((sum, size) => sum + size, 0);
 }
 
 function garbageIn(inventory: StoreInventory, liveness: Liveness): { records: Garbage[]; objects: Garbage[] } {
@@ -90,7 +91,7 @@ function garbageIn(inventory: StoreInventory, liveness: Liveness): { records: Ga
   };
 }
 
-/** Gives what was used meanwhile. */
+/** Gives what was used meanwhile. Results go first and without the lock: a run that has read one marks what it names. */
 async function sweep(bucket: Bucket, records: readonly Garbage[], objects: readonly Garbage[]): Promise<Garbage[]> {
   const spared: Garbage[] = [];
   const remove = async (one: Garbage): Promise<void> => {
@@ -98,7 +99,7 @@ async function sweep(bucket: Bucket, records: readonly Garbage[], objects: reado
     else spared.push(one);
   };
   await mapConcurrently(records, DELETERS, remove);
-  await mapConcurrently(objects, DELETERS, remove);
+  if (objects.length > 0) await whileSweeping(bucket, () => mapConcurrently(objects, DELETERS, remove));
   return spared;
 }
 

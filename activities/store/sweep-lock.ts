@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Bucket } from './bucket.js';
 
-/** Says that objects are being deleted. */
-const KEY = 'gc/sweeping';
+/** Says that objects are being deleted. Empty, and where files lie already: it can be made on a disk that is full. */
+const KEY = 'tmp/sweeping';
 const RENEW_MS = 30_000;
 /** A sweep that was killed does not hold anybody up for longer. */
 const STALE_MS = 5 * 60_000;
@@ -13,7 +13,7 @@ const POLL_MS = 500;
  * the sweep, which looks again after it has taken the lock, sees the mark, or the waiting one sees that the object is gone.
  */
 export async function whileSweeping<T>(bucket: Bucket, sweep: () => Promise<T>): Promise<T> {
-  const renew = (): Promise<void> => bucket.put(KEY, [new TextEncoder().encode(`${new Date().toISOString()}\n`)]);
+  const renew = (): Promise<void> => bucket.put(KEY, []);
   await renew();
   const timer = setInterval(() => void renew().catch(() => undefined), RENEW_MS);
   try {

@@ -14,6 +14,7 @@ import { openStore } from '../open-store.js';
 import { compiledFile } from '../package-root.js';
 import { resolveEvaluation } from '../prepare-evaluation.js';
 import { connectionSettings } from './connection.js';
+import { freeSpace } from './free-space.js';
 import { hostQueue } from './host-queue.js';
 import { installRuntime } from './install-runtime.js';
 import { workflowBundleFile } from './workflow-bundle-file.js';
@@ -48,6 +49,7 @@ async function main(address: string, namespace: string, queues: readonly string[
     shutdownGraceMs,
     offline: config.offline,
     leasing: deviceLeasing(config.devices),
+    freeSpace: () => freeSpace(store, config.store, { address, namespace }),
   };
   const activities = createActivities({ ...deps, resolveEvaluation: foldersOf(loaded) }, ACTIVITY_FACTORIES);
   const { options } = await connectionSettings();

@@ -171,17 +171,23 @@ describe('collecting garbage', () => {
 });
 
 describe('a run that starts while garbage is collected', () => {
-  /** Does something at the moment when the sweep takes its lock: everything was looked at, nothing is deleted yet. */
-  function atTheLock(bucket: Bucket, action: () => Promise<void>): Bucket {
+  /** Does something when everything was looked at and nothing is deleted yet: before the sweep looks again, or locks. */
+  function meanwhile(bucket: Bucket, action: () => Promise<void>): Bucket {
     let done = false;
+    const once = async (): Promise<void> => {
+      if (done) return;
+      done = true;
+      await action();
+    };
+    const head: Bucket['head'] = async (key) => {
+      await once();
+      return bucket.head(key);
+    };
     const put: Bucket['put'] = async (key, chunks) => {
-      if (key === 'gc/sweeping' && !done) {
-        done = true;
-        await action();
-      }
+      await once();
       await bucket.put(key, chunks);
     };
-    return Object.create(bucket, { put: { value: put } }) as Bucket;
+    return Object.create(bucket, { head: { value: head }, put: { value: put } }) as Bucket;
   }
 
   it('keeps the old results that it finds, with all that they name', async () => {
@@ -192,7 +198,7 @@ describe('a run that starts while garbage is collected', () => {
     await new StageCache(store).save(keyOf('a'), { pipeline });
     await age(400);
     const another = await LocalStore.open(folder);
-    const bucket = atTheLock(store.files, async () => {
+    const bucket = meanwhile(store.files, async () => {
       expect(await new StageCache(another).load(keyOf('a'))).toEqual({ pipeline });
     });
     const report = await collectGarbage(bucket, { roots: NOTHING, keepDays: 30, now: Date.now(), apply: true });
@@ -206,7 +212,7 @@ describe('a run that starts while garbage is collected', () => {
     const ref = await store.put('file', bytes);
     await age(400);
     const another = await LocalStore.open(folder);
-    const bucket = atTheLock(store.files, async () => {
+    const bucket = meanwhile(store.files, async () => {
       await another.put('file', bytes);
     });
     await collectGarbage(bucket, { roots: NOTHING, keepDays: 30, now: Date.now(), apply: true });
