@@ -94,6 +94,19 @@ export const configSchema = z.strictObject({
         .max(3600)
         .default(30)
         .describe('a worker that is stopped ends within this; stages write a checkpoint at their next step'),
+      versioning: z
+        .strictObject({
+          deployment: z.string().min(1).describe('name of the worker deployment on the server'),
+          buildId: z
+            .string()
+            .regex(/^[\w-][\w.-]*$/)
+            .nullable()
+            .default(null)
+            .describe('this version; null: the version of nibbleflow and a digest of its workflows'),
+        })
+        .nullable()
+        .default(null)
+        .describe('runs stay with the version of the workers that they were started on; null: any worker does'),
     })
     .prefault({}),
   metrics: z

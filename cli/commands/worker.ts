@@ -5,14 +5,13 @@ import { say } from '../console-output.js';
 import { type LoadedConfig, loadConfig } from '../load-config.js';
 import { checkStore } from '../open-store.js';
 import { type ConnectionSettings, connectionSettings, openClient } from '../server/connection.js';
-import { type LogFormat, QUEUES, type Queue, runForegroundWorker } from '../server/foreground-worker.js';
+import { type ForegroundOptions, QUEUES, type Queue, runForegroundWorker } from '../server/foreground-worker.js';
 import { isRunning } from '../server/processes.js';
 import { ensureSearchAttributes } from '../server/search-attributes.js';
 import { RunFolder, recordName } from '../server/service-record.js';
 
-interface WorkerOptions {
+interface WorkerOptions extends ForegroundOptions {
   readonly queues: string;
-  readonly log: LogFormat;
 }
 
 /** `nibbleflow worker`: a worker alone, in the foreground, for another machine or a service unit. Starts no server. */
@@ -27,6 +26,7 @@ export function workerCommand(run: CommandAction): Command {
         .choices(['text', 'json'])
         .default(process.stderr.isTTY ? 'text' : 'json'),
     )
+    .option('--make-current', 'with worker.versioning: new runs start on this version from now on', false)
     .addHelpText('after', '\nExample:\n  TEMPORAL_ADDRESS=temporal:7233 NIBBLEFLOW_STORE=s3://quant nibbleflow worker')
     .action((options: WorkerOptions) => run(() => worker(options)));
 }
@@ -43,13 +43,19 @@ async function worker(options: WorkerOptions): Promise<ExitCode> {
   } finally {
     await open.connection.close();
   }
+  if (options.makeCurrent && loaded.config.worker.versioning === null) {
+    throw new NibbleflowError('InvalidInput', '--make-current needs worker.versioning', {
+      where: loaded.file ?? 'temporal.config.ts',
+      fix: "Set worker: { versioning: { deployment: 'nibbleflow' } }.",
+    });
+  }
   await checkStore(loaded);
   if (loaded.storeUrl === null && settings.address !== null && options.log === 'text') {
     say(
       `Artifacts stay on this machine (${loaded.storeDir}). Workers of several machines need NIBBLEFLOW_STORE or store.url.`,
     );
   }
-  return (await runForegroundWorker(target, queues, options.log)) === 0 ? 0 : 3;
+  return (await runForegroundWorker(target, queues, options)) === 0 ? 0 : 3;
 }
 
 /** The configured server, or ours while it runs. Throws ServerUnavailable. */

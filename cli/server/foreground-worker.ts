@@ -10,6 +10,12 @@ export type Queue = (typeof QUEUES)[number];
 /** How a worker's log reaches stderr: as it is written (JSON, a line an event), or made for people. */
 export type LogFormat = 'text' | 'json';
 
+export interface ForegroundOptions {
+  readonly log: LogFormat;
+  /** New runs start on this worker's version from now on. */
+  readonly makeCurrent: boolean;
+}
+
 const INFO = 30;
 const LEVELS: Readonly<Record<number, string>> = { [INFO]: 'info', 40: 'warning', 50: 'error', 60: 'fatal' };
 
@@ -21,18 +27,18 @@ const LEVELS: Readonly<Record<number, string>> = { [INFO]: 'info', 40: 'warning'
 export function runForegroundWorker(
   target: { readonly address: string; readonly namespace: string },
   queues: readonly Queue[],
-  format: LogFormat,
+  { log, makeCurrent }: ForegroundOptions,
 ): Promise<number> {
   const child = fork(
     compiledFile('cli/server/worker-process.js'),
-    [target.address, target.namespace, queues.join(',')],
+    [target.address, target.namespace, queues.join(','), ...(makeCurrent ? ['make-current'] : [])],
     // A group of its own: Ctrl-C reaches it once, from here.
     { detached: true, stdio: ['ignore', 'pipe', 'pipe', 'ipc'], execArgv: ['--enable-source-maps'] },
   );
-  forwardLog(child, format);
+  forwardLog(child, log);
   child.once('message', () => {
     const msg = `worker ready: ${queues.join(', ')} at ${target.address} (${target.namespace})`;
-    say(formatted(JSON.stringify({ level: INFO, time: Date.now(), name: 'worker', msg }), format));
+    say(formatted(JSON.stringify({ level: INFO, time: Date.now(), name: 'worker', msg }), log));
   });
   for (const name of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(name, () => child.kill('SIGTERM'));
   return new Promise((resolve, reject) => {

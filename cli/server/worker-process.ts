@@ -13,10 +13,11 @@ import { type LoadedConfig, loadConfig } from '../load-config.js';
 import { openStore } from '../open-store.js';
 import { compiledFile } from '../package-root.js';
 import { resolveEvaluation } from '../prepare-evaluation.js';
-import { connectionSettings } from './connection.js';
+import { connectionSettings, openClient } from './connection.js';
 import { freeSpace } from './free-space.js';
 import { hostQueue } from './host-queue.js';
 import { installRuntime } from './install-runtime.js';
+import { makeCurrent, versionOptions, type WorkerVersion, workerVersion } from './worker-versions.js';
 import { workflowBundleFile } from './workflow-bundle-file.js';
 
 /** How often pending heartbeats are sent: the delay of a cancellation and of the progress that people see. */
@@ -29,7 +30,7 @@ const SHUTDOWN_RESERVE_MS = 3_000;
  * `nibbleflow worker` with address, namespace and the queues to serve as arguments; stops on SIGTERM, SIGINT or when the
  * supervisor is gone: stages write a checkpoint at their next step and go on from it on the next worker.
  */
-async function main(address: string, namespace: string, queues: readonly string[]): Promise<void> {
+async function main(address: string, namespace: string, queues: readonly string[], always: boolean): Promise<void> {
   const loaded = await loadConfig(process.cwd());
   const { config } = loaded;
   const metrics = await installRuntime(config);
@@ -55,6 +56,7 @@ async function main(address: string, namespace: string, queues: readonly string[
   const { options } = await connectionSettings();
   const connection = await NativeConnection.connect({ ...options, address });
   const { cpu, gpu } = config.taskQueues;
+  const version = workerVersion(config.worker);
   const common: Partial<WorkerOptions> = {
     connection,
     namespace,
@@ -62,6 +64,7 @@ async function main(address: string, namespace: string, queues: readonly string[
     maxHeartbeatThrottleInterval: HEARTBEAT_INTERVAL,
     defaultHeartbeatThrottleInterval: HEARTBEAT_INTERVAL,
     shutdownForceTime: graceMs,
+    ...versionOptions(version),
   };
   const slots = { maxConcurrentActivityTaskExecutions: cpu.slots };
   const served: WorkerOptions[] = [{ ...common, ...slots, taskQueue: hostQueue(loaded.stateDir) }];
@@ -72,6 +75,7 @@ async function main(address: string, namespace: string, queues: readonly string[
   const workers = await Promise.all(served.map((options) => Worker.create(options)));
   process.on('disconnect', () => process.kill(process.pid, 'SIGTERM'));
   const running = Promise.all(workers.map((worker) => worker.run()));
+  if (version !== null) await becomeCurrent({ address, namespace }, version, always);
   process.send?.({ type: 'ready' });
   try {
     await running;
@@ -89,6 +93,21 @@ function foldersOf(loaded: LoadedConfig): ActivityDeps['resolveEvaluation'] {
   };
 }
 
+/** The first version of a deployment is current by itself, others when they are told to be. */
+async function becomeCurrent(
+  target: { readonly address: string; readonly namespace: string },
+  version: WorkerVersion,
+  always: boolean,
+): Promise<void> {
+  const { options } = await connectionSettings();
+  const { client, connection } = await openClient(target, options);
+  try {
+    await makeCurrent(client, target.namespace, version, { always });
+  } finally {
+    await connection.close();
+  }
+}
+
 /** The bundle that the build made; bundling from dist otherwise takes seconds. */
 function workflowCode(): Partial<WorkerOptions> {
   const codePath = workflowBundleFile();
@@ -96,10 +115,10 @@ function workflowCode(): Partial<WorkerOptions> {
   return { workflowsPath: compiledFile('workflows/index.js') };
 }
 
-const [address, namespace, queues = 'cpu,gpu'] = process.argv.slice(2);
+const [address, namespace, queues = 'cpu,gpu', current = ''] = process.argv.slice(2);
 if (address === undefined || namespace === undefined)
-  throw new Error('usage: worker-process ADDRESS NAMESPACE [QUEUES]');
-main(address, namespace, queues.split(',')).then(
+  throw new Error('usage: worker-process ADDRESS NAMESPACE [QUEUES [make-current]]');
+main(address, namespace, queues.split(','), current === 'make-current').then(
   () => process.exit(0),
   (error: unknown) => {
     console.error(error);

@@ -13,7 +13,7 @@ const RECIPE = {
   name: 'measured',
   sampling: { steps: 2 },
   calibration: { trajectories: 4, timesteps: 2 },
-  evaluation: { samples: 2, timestepPairs: 8, beforeFinetuning: false },
+  evaluation: { samples: 2, timestepPairs: 16, beforeFinetuning: false },
   finetuning: { enabled: false },
 };
 
