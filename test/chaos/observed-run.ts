@@ -69,6 +69,10 @@ export class ObservedRun {
     return undefined;
   }
 
+  get isOver(): boolean {
+    return this.command.exitCode !== null;
+  }
+
   /** Exit code of the command, when it ends. */
   async end(): Promise<{ code: number | null; said: string; summary: RunSummary | undefined }> {
     if (this.command.exitCode === null) await once(this.command, 'close');
