@@ -38,9 +38,18 @@ export function decisionText(decision: StageDecision): string {
   if (decision.outcome === 'lost') return `run, because what the result${day} made is not whole any more`;
   if (decision.outcome === 'asked') return `run, because it was asked for${comparison(decision.equal)}`;
   const more = decision.moreDifferences === 0 ? '' : ` and ${decision.moreDifferences} more`;
-  const differences = decision.differences.map(({ path, was, is }) => `${path} was ${was}, is ${is}`).join('; ');
+  const differences = decision.differences.map(differenceText).join('; ');
   return `run, because ${differences}${more} (nearest earlier result${day})`;
 }
+
+/** Artifacts are told apart by digests: what differs in them is said by the stage that made them. */
+function differenceText({ path, was, is }: KeyDifference): string {
+  const [before, after] = [ARTIFACT.exec(was), ARTIFACT.exec(is)];
+  if (before === null || after === null) return `${path} was ${was}, is ${is}`;
+  return `its ${path} is another (${before[1]}, is ${after[1]})`;
+}
+
+const ARTIFACT = /^[a-z-]+ ([0-9a-f]{12})$/;
 
 function comparison(equal: boolean | null): string {
   if (equal === null) return '';

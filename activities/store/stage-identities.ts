@@ -10,7 +10,7 @@ import { identityKey, resultKey } from './store-keys.js';
 /** So many of a stage's newest results are compared with a new key. */
 const COMPARED = 64;
 /** So many differences are told; their values are cut to this length. */
-const TOLD = 6;
+const TOLD = 4;
 const VALUE_LENGTH = 60;
 
 const identitySchema = z.object({
