@@ -52,7 +52,8 @@ export async function evaluateInShards(
 ): Promise<{ scores: Score[]; sets: Record<'float' | 'floor' | 'candidate', SampledShards> }> {
   const { extractor, protocol, compute, prompts, protocolDigest } = spec;
   const { samples, seed, images, trajectories, timestepPairs } = protocol;
-  const sampling = { samples, seed, steps: 3, guidance: 1, images, trajectories, timestepPairs };
+  const { steps, guidance } = protocol.sampling;
+  const sampling = { samples, seed, steps, guidance: guidance ?? 1, images, trajectories, timestepPairs };
   const { pipeline: candidatePipeline } = await activities.importFolder({ folder: spec.candidate });
   const { pipeline: float } = await activities.importFolder({ folder: spec.against ?? spec.candidate });
   const setOf = async (pipeline: typeof float, base: SampledShards | null, shift: number): Promise<SampledShards> => {
