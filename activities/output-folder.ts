@@ -3,6 +3,7 @@ import { basename, dirname, join, relative, sep } from 'node:path';
 import { z } from 'zod';
 import type { ArtifactRef } from '../contracts/artifact.js';
 import { NibbleflowError } from '../contracts/errors.js';
+import { isRelativePath, relativePathSchema } from '../contracts/relative-path.js';
 import { asDiskError, atomicWrite } from './store/atomic-write.js';
 import { digestOfFile, type LocalStore } from './store/local-store.js';
 
@@ -13,7 +14,7 @@ const ownManifestSchema = z.looseObject({
   generator: z.literal('nibbleflow'),
   /** What the folder is: a quantized pipeline unless it says otherwise. */
   kind: z.enum(['pipeline', 'evaluation']).default('pipeline'),
-  files: z.record(z.string(), z.looseObject({ digest: z.string() })),
+  files: z.record(relativePathSchema, z.looseObject({ digest: z.string() })),
 });
 
 export interface OutputFile {
@@ -40,7 +41,10 @@ export async function publishFolder(
   await refuseForeign(out, ownManifestSchema.pick({ kind: true }).parse(manifest).kind);
   try {
     await mkdir(fresh, { recursive: true });
-    for (const { path, ref } of files) await store.copyTo(ref, join(fresh, ...path.split('/')));
+    for (const { path, ref } of files) {
+      if (!isRelativePath(path)) throw new RangeError(`${JSON.stringify(path)} leads out of the output folder`);
+      await store.copyTo(ref, join(fresh, ...path.split('/')));
+    }
     const text = `${JSON.stringify(manifest, null, 2)}\n`;
     await atomicWrite(join(fresh, MANIFEST_FILE), [new TextEncoder().encode(text)]);
     const replaced = await moved(out, old);

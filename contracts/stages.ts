@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { artifactRefSchema } from './artifact.js';
 import { recipeSchema } from './recipe.js';
+import { relativePathSchema } from './relative-path.js';
 import type { StageDecision } from './stage-decision.js';
 
 /** The phases of a run, in order. Each is one activity (report and publish share the last). */
@@ -63,7 +64,7 @@ export type RunSpec = z.output<typeof runSpecSchema>;
 export const pipelineManifestSchema = z.strictObject({
   schemaVersion: z.literal(1),
   name: z.string(),
-  files: z.array(z.strictObject({ path: z.string(), ref: artifactRefSchema })),
+  files: z.array(z.strictObject({ path: relativePathSchema, ref: artifactRefSchema })),
 });
 export type PipelineManifest = z.infer<typeof pipelineManifestSchema>;
 
