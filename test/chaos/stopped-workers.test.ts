@@ -24,8 +24,6 @@ const RECIPE: RecipeInput = {
 
 /** The default of worker.graceSeconds: a worker that is told to end is gone within this. */
 const GRACE_MS = 30_000;
-/** Two runs, on a machine that is busy with other tests. */
-const RUN_MS = 360_000;
 
 let undisturbed: Record<string, string>;
 let home: CliHome;
@@ -37,7 +35,7 @@ beforeAll(async () => {
   } finally {
     await calm.close();
   }
-}, RUN_MS);
+});
 afterEach(() => home.close());
 
 interface LogLine {
@@ -94,15 +92,8 @@ async function stopInMid(stage: Stage, done: number): Promise<void> {
 }
 
 describe('a worker that is told to end', () => {
-  it(
-    'in mid-finetuning, writes a checkpoint of the step that it does and ends; the next one goes on from there',
-    () => stopInMid('finetune', 5),
-    RUN_MS,
-  );
+  it('in mid-finetuning, writes a checkpoint of the step that it does and ends; the next one goes on from there', () =>
+    stopInMid('finetune', 5));
 
-  it(
-    'in the middle of a batch of trajectories, keeps what the denoiser said so far',
-    () => stopInMid('sample', 1),
-    RUN_MS,
-  );
+  it('in the middle of a batch of trajectories, keeps what the denoiser said so far', () => stopInMid('sample', 1));
 });
