@@ -19,7 +19,7 @@ const PANEL_PIXELS = 96;
 const LARGEST_PANEL = 192;
 
 /** The sample grid: a PNG with room for captions, and where they go. */
-export async function sampleSheet(
+async function sampleSheet(
   float: Images,
   quantized: Images,
   prompts: readonly string[],
@@ -28,7 +28,7 @@ export async function sampleSheet(
   return pngSheet(sliceRows(float, 0, count), sliceRows(quantized, 0, count), prompts.slice(0, count));
 }
 
-export interface ExtremePromptsOptions {
+interface ExtremePromptsOptions {
   /** Same-seed values, one per picture: `psnr`, `lpips` … */
   readonly values: ArrayLike<number>;
   readonly metric: string;
@@ -41,7 +41,7 @@ export interface ExtremePromptsOptions {
 }
 
 /** Sheets of the pictures that are furthest from and closest to the float ones; undefined for fewer than two pictures. */
-export async function extremePrompts(options: ExtremePromptsOptions): Promise<PromptExtremes | undefined> {
+async function extremePrompts(options: ExtremePromptsOptions): Promise<PromptExtremes | undefined> {
   const { values, metric, unit, better, prompts, read } = options;
   const { worst, best } = selectExtremes(values, better);
   if (best.length === 0) return undefined;

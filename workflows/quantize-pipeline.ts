@@ -21,7 +21,7 @@ import { evaluationCalls } from './evaluation-calls.js';
 import { activitiesOn, parsed } from './proxied-activities.js';
 import { reconstructBlocks } from './reconstruct-blocks.js';
 import { RunControl } from './run-control.js';
-import { pendingRows, type StageId } from './run-state.js';
+import { emptySummary, progressOf, type StageId } from './run-state.js';
 
 export const progressQuery = defineQuery<RunProgress>(PROGRESS_QUERY);
 export const summaryQuery = defineQuery<RunSummary>(SUMMARY_QUERY);
@@ -65,7 +65,7 @@ class QuantizeRun {
     this.cpu = activitiesOn(queues.cpu);
     this.gpu = activitiesOn(queues.gpu);
     this.host = activitiesOn(queues.host ?? queues.cpu);
-    this.summary = emptySummary(spec);
+    this.summary = emptySummary(spec, workflowInfo());
     this.control = new RunControl(options, () => this.show());
     setHandler(progressQuery, () => ({ ...progressOf(this.shown()), pausedSince: this.control.since }));
     setHandler(summaryQuery, () => this.shown());
@@ -281,39 +281,6 @@ interface Parts {
   readonly graph: ArtifactRef;
   readonly plan: ArtifactRef;
   readonly calibration: ArtifactRef;
-}
-
-function emptySummary(spec: RunSpec): RunSummary {
-  const { workflowId, runId } = workflowInfo();
-  const stages = pendingRows(spec);
-  return {
-    schemaVersion: 1,
-    workflowId,
-    runId,
-    pipeline: spec.pipelineName,
-    recipe: spec.recipe.name,
-    device: spec.compute.device,
-    out: spec.out,
-    report: null,
-    reused: 0,
-    total: stages.length,
-    stages,
-    plan: null,
-    gate: null,
-    branches: null,
-    validation: null,
-    training: null,
-    denoiserBytes: null,
-    floatDenoiserBytes: null,
-    samples: spec.recipe.evaluation.samples,
-    scores: [],
-    artifacts: {},
-  };
-}
-
-function progressOf(summary: RunSummary): RunProgress {
-  const done = summary.stages.filter((row) => row.state === 'done' || row.state === 'reused').length;
-  return { schemaVersion: 1, done, total: summary.total, stages: summary.stages };
 }
 
 function isRef(value: unknown): value is ArtifactRef {

@@ -1,5 +1,5 @@
 import { asksForCorrections } from '../contracts/recipe.js';
-import type { StageRow } from '../contracts/run-summary.js';
+import type { RunProgress, RunSummary, StageRow } from '../contracts/run-summary.js';
 import type { RunSpec, Stage } from '../contracts/stages.js';
 
 /** Ids of the activities of a run; conversion and evaluation can happen more than once. */
@@ -73,6 +73,43 @@ function finetuneTitle(phases: number): string {
 }
 
 /** All stages pending. */
-export function pendingRows(spec: RunSpec): StageRow[] {
+function pendingRows(spec: RunSpec): StageRow[] {
   return plannedStages(spec).map((stage) => ({ ...stage, state: 'pending', summary: '', seconds: 0 }));
+}
+
+/** What a run says before it has done anything. */
+export function emptySummary(
+  spec: RunSpec,
+  { workflowId, runId }: Pick<RunSummary, 'workflowId' | 'runId'>,
+): RunSummary {
+  const stages = pendingRows(spec);
+  return {
+    schemaVersion: 1,
+    workflowId,
+    runId,
+    pipeline: spec.pipelineName,
+    recipe: spec.recipe.name,
+    device: spec.compute.device,
+    out: spec.out,
+    report: null,
+    reused: 0,
+    total: stages.length,
+    stages,
+    plan: null,
+    gate: null,
+    branches: null,
+    validation: null,
+    training: null,
+    denoiserBytes: null,
+    floatDenoiserBytes: null,
+    samples: spec.recipe.evaluation.samples,
+    scores: [],
+    artifacts: {},
+  };
+}
+
+/** How far it has come. */
+export function progressOf(summary: RunSummary): RunProgress {
+  const done = summary.stages.filter((row) => row.state === 'done' || row.state === 'reused').length;
+  return { schemaVersion: 1, done, total: summary.total, stages: summary.stages };
 }
