@@ -72,7 +72,7 @@ async function copyModel(folder: string, fresh: string, path: string): Promise<G
 
 async function copyInto(folder: string, fresh: string, path: string): Promise<void> {
   const target = join(fresh, ...path.split('/'));
-  await mkdir(dirname(target), { recursive: true });
+  await mkdir(dirname(target), { recursive: true, mode: 0o700 });
   await copyFile(join(folder, ...path.split('/')), target);
 }
 

@@ -6,12 +6,24 @@ export type OutputFormat = (typeof OUTPUT_FORMATS)[number];
 
 /** One line for people, on stderr. */
 export function say(line: string): void {
-  process.stderr.write(`${line}\n`);
+  process.stderr.write(`${printable(line)}\n`);
 }
 
 /** Data for people or programs, on stdout. */
 export function print(text: string): void {
-  process.stdout.write(`${text}\n`);
+  process.stdout.write(`${printable(text)}\n`);
+}
+
+/**
+ * Names and texts that others chose must not steer a terminal: control characters become `\\u001b` and the like, which inside of
+ * JSON's strings are the same characters.
+ */
+export function printable(text: string): string {
+  return text.replace(
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: these are the characters to escape
+    /[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
 }
 
 /** One event of `--output jsonl`. */
@@ -28,7 +40,7 @@ export function explainFailure(error: unknown, debug: boolean): string {
   else if (!(error instanceof NibbleflowError)) {
     lines.push('  This is a bug in nibbleflow. Run the same command with --debug and report what it prints.');
   }
-  return lines.join('\n');
+  return printable(lines.join('\n'));
 }
 
 function stackOf(error: Error): string {

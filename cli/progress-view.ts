@@ -1,4 +1,5 @@
 import { clearLine, cursorTo } from 'node:readline';
+import { printable, say } from './console-output.js';
 
 /** Without a terminal, a line this often; more often when the stage changes. */
 const PLAIN_INTERVAL_MS = 10_000;
@@ -10,7 +11,8 @@ export class ProgressView {
   private lastStage = '';
 
   /** `stage` identifies what runs: a change of it is always shown. */
-  show(line: string, stage: string): void {
+  show(text: string, stage: string): void {
+    const line = printable(text);
     if (this.terminal) {
       const width = Math.max(20, process.stderr.columns ?? 80);
       cursorTo(process.stderr, 0);
@@ -22,13 +24,13 @@ export class ProgressView {
     if (stage === this.lastStage && now - this.lastPlainAt < PLAIN_INTERVAL_MS) return;
     this.lastStage = stage;
     this.lastPlainAt = now;
-    process.stderr.write(`${line}\n`);
+    say(line);
   }
 
   /** A line that stays, above the progress. */
   keep(line: string): void {
     this.clear();
-    process.stderr.write(`${line}\n`);
+    say(line);
   }
 
   clear(): void {

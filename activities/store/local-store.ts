@@ -48,7 +48,8 @@ export class LocalStore {
   static async open(folder: string, bucket: Bucket | null = null): Promise<LocalStore> {
     const store = new LocalStore(folder, bucket);
     try {
-      await mkdir(join(folder, 'objects'), { recursive: true });
+      // Folders that were not there are their owner's alone: artifacts hold prompts and pictures.
+      await mkdir(join(folder, 'objects'), { recursive: true, mode: 0o700 });
       await mkdir(store.temporaryFolder, { recursive: true });
     } catch (error) {
       throw asDiskError(error, join(folder, 'objects'));
