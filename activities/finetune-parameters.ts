@@ -6,6 +6,7 @@ import {
 import { NibbleflowError } from '../contracts/errors.js';
 import type { Recipe } from '../contracts/recipe.js';
 import { readSafetensors, safetensorsChunks, writeSafetensors } from '../models/tensors/safetensors.js';
+import type { CalibrationSet } from '../quantization/calibration/calibration-set.js';
 import {
   type FinetuneOptions,
   type FinetuneResult,
@@ -16,6 +17,7 @@ import {
   type FinetuningState,
   stateFromCheckpoint,
 } from '../quantization/finetuning/finetuning-state.js';
+import { microBatches } from '../quantization/finetuning/training-step.js';
 import { planningInputs } from '../quantization/plan-denoiser.js';
 import { tensorsFromParameters } from '../quantization/quantized-parameters.js';
 import { loadCalibration, loadGraph, loadParameters, loadPlan } from './load-artifacts.js';
@@ -38,8 +40,8 @@ export function createFinetuneParameters(deps: ActivityDeps): Activities['finetu
       },
       rawInput,
       async (input, context): Promise<Omit<FinetuneParametersResult, 'reused' | 'seconds'>> => {
-        refuseSmallerBatch(context.microBatchDivisor, input.recipe.finetuning.batchSize);
         const { set, denoiser } = await loadCalibration(context.store, input.calibration);
+        const parts = batchParts(set, input.recipe.finetuning.batchSize, context.microBatchDivisor);
         const options = {
           graph: await loadGraph(context.store, input.graph),
           plan: await loadPlan(context.store, input.plan),
@@ -48,6 +50,7 @@ export function createFinetuneParameters(deps: ActivityDeps): Activities['finetu
           inputs: planningInputs(denoiser),
           settings: input.recipe.finetuning,
           guidance: input.recipe.sampling.guidance,
+          microBatches: parts,
         };
         const result = await context.withEngine(input.compute, (executor) => tune({ ...options, executor }, context));
         const { validation, training, steps } = result;
@@ -56,19 +59,27 @@ export function createFinetuneParameters(deps: ActivityDeps): Activities['finetu
           validation,
           training,
           steps,
-          summary: `held-back error ${percent(validation.before)} → ${percent(validation.after)} in ${steps} steps`,
+          summary: `held-back error ${percent(validation.before)} → ${percent(validation.after)} in ${steps} steps${partsText(parts)}`,
         };
       },
     );
 }
 
-/** A smaller batch would be another training: the person decides, instead of retries that run out of memory alike. */
-function refuseSmallerBatch(divisor: number, batchSize: number): void {
-  if (divisor === 1) return;
+/**
+ * In how many micro-batches batches are computed after memory ran out: each time twice as many, down to single pairs. Then the
+ * person decides, instead of retries that run out of memory alike.
+ */
+function batchParts(set: CalibrationSet, batchSize: number, divisor: number): number {
+  const parts = microBatches(set, batchSize, divisor);
+  if (divisor === 1 || parts > microBatches(set, batchSize, divisor / 2)) return parts;
   throw new NibbleflowError('InvalidRecipe', 'finetuning ran out of memory', {
-    where: `finetuning.batchSize ${batchSize}`,
-    fix: `Free memory, use less of it (--set finetuning.recompute=blocks, finetuning.savedActivations=int8), or choose a smaller batch: --set finetuning.batchSize=${Math.max(2, Math.floor(batchSize / 2))}.`,
+    where: `finetuning.batchSize ${batchSize}, in ${parts} parts`,
+    fix: 'Free memory, or use less of it: --set finetuning.recompute=blocks, finetuning.savedActivations=int8.',
   });
+}
+
+function partsText(parts: number): string {
+  return parts === 1 ? '' : `, batches in ${parts} parts after memory ran out`;
 }
 
 async function tune(options: FinetuneOptions, context: StageContext): Promise<FinetuneResult> {

@@ -27,6 +27,8 @@ export interface FinetuneOptions {
   readonly settings: Recipe['finetuning'];
   /** Guidance scale of the sampler. */
   readonly guidance: number;
+  /** Computes a batch in this many micro-batches or a few more, for devices that cannot hold it; default 1. */
+  readonly microBatches?: number;
   /** Continues from here instead of the start. */
   readonly resume?: FinetuningState;
   /** Called after each phase: the time for a checkpoint, as building the graphs of the next one takes long. */

@@ -1,23 +1,16 @@
 import { NibbleflowError } from '../../contracts/errors.js';
 import type { FinetuningPhase } from '../../contracts/recipe.js';
-import type { Executor, Resident, Runnable } from '../../models/executor.js';
-import type { Graph } from '../../models/onnx/graph.js';
-import { writeModel } from '../../models/onnx/model-proto.js';
-import { asFloat32, type Float32Tensor, float32, type Tensor, zeros } from '../../models/tensors/tensor.js';
-import { branchCount, type CalibrationItem, type CalibrationSet } from '../calibration/calibration-set.js';
+import type { Executor, Resident } from '../../models/executor.js';
+import { asFloat32, float32, type Tensor, zeros } from '../../models/tensors/tensor.js';
+import { branchCount, type CalibrationItem } from '../calibration/calibration-set.js';
 import type { QuantizedParameters } from '../quantized-parameters.js';
 import type { FinetuneOptions } from './finetune-parameters.js';
-import { calibrationFeeds, trainingBatch, trainingItems } from './finetuning-data.js';
+import { trainingItems } from './finetuning-data.js';
 import type { FinetuningState } from './finetuning-state.js';
 import { mergeTrained } from './merge-trained.js';
 import { selectedLayers } from './selected-layers.js';
-import {
-  buildTrainingGraph,
-  TRAINING_INPUTS,
-  type Trainable,
-  type TrainingGraph,
-  trainablesOf,
-} from './training-graph.js';
+import { TRAINING_INPUTS, type Trainable, trainablesOf } from './training-graph.js';
+import { microBatches, openTrainingStep, type Residents, type TrainingStep } from './training-step.js';
 import { Validator } from './validator.js';
 
 /**
@@ -36,11 +29,10 @@ export class PhaseRun {
     const { options, phase } = this;
     const trained = selectedLayers(options.plan, phase.layers);
     if (trainablesOf(options.plan, start.start, trained).length === 0) return nextPhase(start, start.start);
-    const training = this.trainingGraph(start.start, trained);
-    const runnable = await options.executor.open(writeModel(training.graph), { memoryPattern: false });
+    const step = await this.openStep(start.start, trained);
     const validator = await Validator.open(options, start.start, trained, this.held);
-    const residents = await uploadAll(options.executor, training, start.live);
-    const loop = new PhaseLoop(options, phase, this.prompts, training, { runnable, validator, residents });
+    const residents = await uploadAll(options.executor, step, start.live);
+    const loop = new PhaseLoop(options, phase, this.prompts, { step, validator, residents });
     try {
       return await loop.run(start);
     } finally {
@@ -48,41 +40,28 @@ export class PhaseRun {
     }
   }
 
-  private trainingGraph(parameters: QuantizedParameters, trainedLayers: ReadonlySet<string>): TrainingGraph {
-    const { graph, plan, inputs, settings, calibration } = this.options;
-    return buildTrainingGraph({
-      graph,
-      plan,
-      inputs,
-      parameters,
-      ...batchDims(calibration, trainingBatch(calibration, settings.batchSize)),
-      trainedLayers,
+  private openStep(parameters: QuantizedParameters, trainedLayers: ReadonlySet<string>): Promise<TrainingStep> {
+    const { options } = this;
+    const { graph, plan, inputs, settings, calibration } = options;
+    const spec = {
+      ...{ graph, plan, inputs, parameters, trainedLayers },
       layerLossWeight: this.phase.layerLossWeight ?? settings.layerLossWeight,
       outputLossWeight: settings.outputLossWeight,
-      guided:
-        branchCount(calibration) === 2 ? { scale: this.options.guidance, weight: settings.guidedLossWeight } : null,
+      guided: branchCount(calibration) === 2 ? { scale: options.guidance, weight: settings.guidedLossWeight } : null,
       trustFactor: settings.gradient === 'trust' ? settings.trustFactor : null,
       memory: settings,
-    });
+    };
+    const { batchSize } = settings;
+    const parts = microBatches(calibration, batchSize, options.microBatches ?? 1);
+    return openTrainingStep(options, spec, { batchSize, parts });
   }
 }
 
-/** Dims of a batch of calibration items. */
-function batchDims(
-  set: CalibrationSet,
-  size: number,
-): { sampleDims: readonly number[]; conditioningDims: readonly number[] | null } {
-  return {
-    sampleDims: [size, ...set.samples.dims.slice(2)],
-    conditioningDims: set.conditioning === null ? null : [size, ...set.conditioning.dims.slice(1)],
-  };
-}
-
 interface PhaseSessions {
-  readonly runnable: Runnable;
+  readonly step: TrainingStep;
   readonly validator: Validator;
   /** Parameters and moments by input name. */
-  residents: Record<string, Resident>;
+  residents: Residents;
 }
 
 class PhaseLoop {
@@ -90,7 +69,6 @@ class PhaseLoop {
     private readonly options: FinetuneOptions,
     private readonly phase: FinetuningPhase,
     private readonly prompts: readonly number[],
-    private readonly training: TrainingGraph,
     private readonly sessions: PhaseSessions,
   ) {}
 
@@ -109,35 +87,23 @@ class PhaseLoop {
   async release(): Promise<void> {
     await this.options.executor.free(Object.values(this.sessions.residents));
     await this.sessions.validator.release();
-    await this.sessions.runnable.release();
+    await this.sessions.step.release();
   }
 
   private async step(state: FinetuningState): Promise<number> {
-    const { options, phase, training, sessions } = this;
+    const { options, phase, sessions } = this;
     const { settings, calibration } = options;
     const position = state.stepsBefore + state.step;
     const items = trainingItems(calibration, this.prompts, settings.batchSize, position, settings.seed);
     const decay = rateFactor(state.step, phase.steps);
-    const feeds = {
-      ...calibrationFeeds(calibration, items, options.inputs, training.graph),
-      ...sessions.residents,
-      ...takenBy(training.graph, {
-        [TRAINING_INPUTS.weightRate]: float32([], [phase.learningRateWeights * decay]),
-        [TRAINING_INPUTS.scaleRate]: float32([], [phase.learningRateScales * decay]),
-        [TRAINING_INPUTS.step]: float32([], [state.step + 1]),
-      }),
+    const rates = {
+      [TRAINING_INPUTS.weightRate]: float32([], [phase.learningRateWeights * decay]),
+      [TRAINING_INPUTS.scaleRate]: float32([], [phase.learningRateScales * decay]),
+      [TRAINING_INPUTS.step]: float32([], [state.step + 1]),
     };
-    const { outputs, kept } = await sessions.runnable.runKeeping(
-      feeds,
-      [training.loss],
-      [...training.updates.values()],
-    );
-    const loss = outputs[training.loss]?.data[0];
-    if (typeof loss !== 'number' || !Number.isFinite(loss)) throw nonFinite(phase, state.step);
-    await options.executor.free(Object.values(sessions.residents));
-    sessions.residents = Object.fromEntries(
-      [...training.updates].map(([name, updated]) => [name, kept[updated] as Resident]),
-    );
+    const { loss, residents } = await sessions.step.run(items, rates, sessions.residents);
+    sessions.residents = residents;
+    if (!Number.isFinite(loss)) throw nonFinite(phase, state.step);
     return loss;
   }
 
@@ -151,7 +117,7 @@ class PhaseLoop {
     };
     const next = { ...state, curve: [...state.curve, point], lossSum: 0, lossCount: 0 };
     if (!(validation < state.bestValidation)) return { ...next, stale: state.stale + 1 };
-    const trained = await this.download(this.training.trainables.map(({ name }) => name));
+    const trained = await this.download(this.sessions.step.trainables.map(({ name }) => name));
     const bestTrained = new Map([...trained].map(([name, value]) => [name, asFloat32(value)] as const));
     return { ...next, bestTrained, bestValidation: validation, stale: 0 };
   }
@@ -167,7 +133,7 @@ class PhaseLoop {
 
   private trainableResidents(): Record<string, Resident> {
     const found: Record<string, Resident> = {};
-    for (const { name } of this.training.trainables) {
+    for (const { name } of this.sessions.step.trainables) {
       const resident = this.sessions.residents[name];
       if (resident !== undefined) found[name] = resident;
     }
@@ -198,12 +164,6 @@ function nextPhase(state: FinetuningState, parameters: QuantizedParameters): Fin
   };
 }
 
-/** Those feeds that the graph has inputs for: without trained weights, or without scales, one of the rates is unused. */
-function takenBy(graph: Graph, feeds: Readonly<Record<string, Float32Tensor>>): Record<string, Float32Tensor> {
-  const names = new Set(graph.inputs.map(({ name }) => name));
-  return Object.fromEntries(Object.entries(feeds).filter(([name]) => names.has(name)));
-}
-
 /** Share of the phase in which rates rise linearly from 0, before they fall along half a cosine to 0. */
 const WARM_UP_SHARE = 0.05;
 
@@ -214,17 +174,16 @@ function rateFactor(step: number, steps: number): number {
   return (1 + Math.cos((Math.PI * (step - warmUp)) / Math.max(1, steps - warmUp))) / 2;
 }
 
-/** Residents for every input the graph updates: from a checkpoint, or initial values with zero moments. */
+/** Residents for everything that training changes: from a checkpoint, or initial values with zero moments. */
 async function uploadAll(
   executor: Executor,
-  training: TrainingGraph,
+  { trainables, state }: TrainingStep,
   live: ReadonlyMap<string, Tensor>,
-): Promise<Record<string, Resident>> {
-  const initial = new Map(training.trainables.map((one: Trainable) => [one.name, one.initial]));
-  const residents: Record<string, Resident> = {};
-  for (const name of training.updates.keys()) {
-    const input = training.graph.inputs.find((candidate) => candidate.name === name);
-    const empty = zeros(input?.type === 'uint8' ? 'uint8' : 'float32', (input?.shape ?? []).map(Number));
+): Promise<Residents> {
+  const initial = new Map(trainables.map((one: Trainable) => [one.name, one.initial]));
+  const residents: Residents = {};
+  for (const { name, type, shape } of state) {
+    const empty = zeros(type === 'uint8' ? 'uint8' : 'float32', (shape ?? []).map(Number));
     residents[name] = await executor.upload(live.get(name) ?? initial.get(name) ?? empty);
   }
   return residents;

@@ -146,6 +146,29 @@ function boundInputs({ inputs, sampleDims, conditioningDims }: TrainingGraphSpec
 }
 
 export function buildTrainingGraph(spec: TrainingGraphSpec): TrainingGraph {
+  const { graph, loss, trainables, gradients } = buildGradientGraph(spec);
+  return { graph, trainables, loss, updates: appendUpdates(graph, gradients, spec.memory) };
+}
+
+/** Forward, loss and backward, without Adam. */
+export interface GradientGraph {
+  readonly graph: Graph;
+  readonly trainables: readonly Trainable[];
+  readonly loss: string;
+  /** Trainables with the values that are their gradients, in the order in which the forward nodes read them. */
+  readonly gradients: readonly TrainableGradient[];
+}
+
+export interface TrainableGradient {
+  readonly trainable: Trainable;
+  readonly gradient: string;
+}
+
+/** `energyOf` names the value that a layer's squared error is divided by; default: its energy in this batch. */
+export function buildGradientGraph(
+  spec: TrainingGraphSpec,
+  energyOf?: (layer: string, graph: Graph) => string,
+): GradientGraph {
   const student = studentGraph(spec);
   const { graph, emitter } = student;
   const output = graph.outputs[0]?.name ?? '';
@@ -160,15 +183,32 @@ export function buildTrainingGraph(spec: TrainingGraphSpec): TrainingGraph {
   if (spec.layerLossWeight > 0) {
     const share = spec.layerLossWeight / Math.max(1, trained.length);
     for (const layer of trained) {
-      const error = relativeSquare(emitter.at('loss'), layer.output, `${TEACHER}${layer.output}`);
+      const teacher = `${TEACHER}${layer.output}`;
+      emitter.at('loss');
+      const energy = energyOf?.(layer.name, graph) ?? meanOfSquares(emitter, teacher);
+      const error = relativeSquare(emitter, layer.output, teacher, energy);
       losses.push(scaled(emitter, error, share));
     }
   }
   const loss = emitter.at('loss').emit('Sum', losses, {}, 'total');
   removeAllBut(graph, loss, student.surrogates);
   const trainables = trainablesOf(spec.plan, spec.parameters, spec.trainedLayers);
-  const updates = appendUpdates(graph, loss, trainables, student.surrogates, spec.memory);
-  return { graph, trainables, loss, updates };
+  const gradients = appendGradients(graph, loss, trainables, student.surrogates, spec.memory);
+  return { graph, trainables, loss, gradients };
+}
+
+/** The float model with the energy mean(O_l²) of each trained layer's output in a batch: by layer, the output that tells it. */
+export function buildEnergyGraph(spec: TrainingGraphSpec): { graph: Graph; energies: ReadonlyMap<string, string> } {
+  const graph = spec.graph.clone();
+  const bound = boundInputs(spec);
+  foldConstants(graph, inferShapes(graph, bound));
+  graph.inputs = graph.inputs.map((input) => ({ ...input, shape: bound[input.name] ?? input.shape }));
+  const emitter = new NodeEmitter(graph, 'energy').at('energy');
+  const trained = spec.plan.layers.filter((layer) => spec.trainedLayers.has(layer.name));
+  const energies = new Map(trained.map(({ name, output }) => [name, meanOfSquares(emitter, output)]));
+  graph.outputs = [...energies.values()].map((name) => ({ name, type: 'float32' as const, shape: [] }));
+  removeDeadCode(graph);
+  return { graph, energies };
 }
 
 /** Leaves the loss as the only output, and nothing that neither it nor a derivative reads. */
@@ -236,10 +276,13 @@ function guidedSquare(
 /** A layer with less energy than this in a batch has no relative error: it would be divided by nothing. */
 const LEAST_ENERGY = 1e-20;
 
+function meanOfSquares(emitter: NodeEmitter, value: string): string {
+  const square = emitter.emit('Mul', [value, value]);
+  return emitter.emit('ReduceMean', [square], { keepdims: attribute.int(0) });
+}
+
 /** mean((O − Õ)²) / mean(O²): layers of every magnitude count alike; 0 where O is all zero. */
-function relativeSquare(emitter: NodeEmitter, value: string, target: string): string {
-  const square = emitter.emit('Mul', [target, target]);
-  const energy = emitter.emit('ReduceMean', [square], { keepdims: attribute.int(0) });
+function relativeSquare(emitter: NodeEmitter, value: string, target: string, energy: string): string {
   const least = emitter.scalar(LEAST_ENERGY);
   const counts = emitter.emit('Cast', [emitter.emit('LessOrEqual', [least, energy])], {
     to: attribute.int(DATA_TYPE.float32),
@@ -252,13 +295,13 @@ function scaled(emitter: NodeEmitter, value: string, weight: number): string {
   return emitter.emit('Mul', [value, emitter.scalar(weight)]);
 }
 
-function appendUpdates(
+function appendGradients(
   graph: Graph,
   loss: string,
   trainables: readonly Trainable[],
   surrogates: Surrogates,
   memory: TrainingMemory | undefined,
-): Map<string, string> {
+): TrainableGradient[] {
   const dims: Record<string, readonly number[]> = {};
   for (const input of graph.inputs) dims[input.name] = (input.shape ?? []).map(Number);
   const shapes = inferShapes(graph, dims);
@@ -268,11 +311,21 @@ function appendUpdates(
   const forward = graph.nodes.slice(0, forwardCount);
   if (memory?.recompute === 'blocks') recomputeBlocks(graph, shapes, forwardCount);
   if (memory?.savedActivations === 'int8') saveInEightBits(graph, shapes, forward, wrt);
+  const ordered = inReadingOrder(trainables, forward);
+  return ordered.map((trainable) => ({ trainable, gradient: gradients.get(trainable.name) ?? '' }));
+}
+
+/** Appends Adam; returns the output with the updated value of each input that training changes. */
+export function appendUpdates(
+  graph: Graph,
+  gradients: readonly TrainableGradient[],
+  memory: TrainingMemory | undefined,
+): Map<string, string> {
   const adam = appendAdam(
     graph,
-    inReadingOrder(trainables, forward).map(({ name, kind, initial }) => ({
+    gradients.map(({ trainable: { name, kind, initial }, gradient }) => ({
       name,
-      gradient: gradients.get(name) ?? '',
+      gradient,
       dims: initial.dims,
       learningRate: kind === 'weight' ? TRAINING_INPUTS.weightRate : TRAINING_INPUTS.scaleRate,
     })),

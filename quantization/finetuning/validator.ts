@@ -15,20 +15,22 @@ export interface ValidatorContext {
   readonly plan: QuantizationPlan;
   readonly calibration: CalibrationSet;
   readonly inputs: DenoiserInputs;
+  /** Runs are this many times smaller; default 1. */
+  readonly microBatches?: number;
 }
 
 /** Most items per run of the validation graph. */
 const LARGEST_BATCH = 16;
 
 /** The largest size of equal batches that leaves no item out. Throws InvalidInput for no items. */
-export function validationBatch(items: number): number {
+export function validationBatch(items: number, microBatches = 1): number {
   if (items === 0) {
     throw new NibbleflowError('InvalidInput', 'there is nothing to validate on: no prompt is held back', {
       where: 'calibration set',
       fix: 'Calibrate on two prompts or more.',
     });
   }
-  let size = Math.min(LARGEST_BATCH, items);
+  let size = Math.min(Math.max(1, Math.floor(LARGEST_BATCH / microBatches)), items);
   while (items % size !== 0) size -= 1;
   return size;
 }
@@ -50,7 +52,7 @@ export class Validator {
     items: readonly CalibrationItem[],
   ): Promise<Validator> {
     const { graph, plan, inputs, calibration, executor } = context;
-    const size = validationBatch(items.length);
+    const size = validationBatch(items.length, context.microBatches);
     const built = buildValidationGraph({
       graph,
       plan,
