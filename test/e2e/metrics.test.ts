@@ -56,7 +56,8 @@ it('serves the metrics of the SDK and of stages on the configured port alone, an
     .split('\n')
     .map((line) => JSON.parse(line) as { event: string; stage: string; startedAt?: number; endedAt?: number });
   const finished = lines.filter(({ event }) => event === 'stage-finished');
-  expect(new Set(finished.map(({ stage }) => stage))).toEqual(new Set(first.stages.map(({ stage }) => stage)));
+  const logged = new Set(finished.map(({ stage }) => stage));
+  for (const { stage } of first.stages) expect(logged).toContain(stage);
   for (const { startedAt = 0, endedAt = 0 } of finished) expect(endedAt).toBeGreaterThanOrEqual(startedAt);
 
   // A second worker on the same port is refused, and says which setting it is about.

@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
@@ -6,6 +6,7 @@ import { EngineExecutor } from '../../../activities/engine/engine-executor.js';
 import { oomKills } from '../../../activities/engine/oom-kills.js';
 import { processRef, terminate } from '../../../cli/server/processes.js';
 import { float32 } from '../../../models/tensors/tensor.js';
+import { memoryGroup } from './memory-group.js';
 
 const folders: string[] = [];
 afterEach(() => {
@@ -37,28 +38,6 @@ describe('kills for want of memory', () => {
   });
 });
 
-/** A memory group of our own; undefined where this process may not make one. */
-function memoryGroup(bytes: number): { readonly join: (pid: number) => void; readonly remove: () => void } | undefined {
-  for (const [folder, limit] of [
-    ['/sys/fs/cgroup/memory', 'memory.limit_in_bytes'],
-    ['/sys/fs/cgroup', 'memory.max'],
-  ] as const) {
-    const group = join(folder, `nibbleflow-test-${process.pid}`);
-    try {
-      mkdirSync(group);
-      writeFileSync(join(group, limit), String(bytes));
-      if (Number(readFileSync(join(group, limit), 'utf8')) > 2 * bytes) throw new Error('no limit');
-      return {
-        join: (pid) => writeFileSync(join(group, 'cgroup.procs'), String(pid)),
-        remove: () => rmdirSync(group),
-      };
-    } catch {
-      rmSync(group, { recursive: true, force: true });
-    }
-  }
-  return undefined;
-}
-
 const LIMIT = 400 * 2 ** 20;
 
 describe('an engine that is killed', () => {
@@ -76,7 +55,7 @@ describe('an engine that is killed', () => {
       await expect(filling).rejects.toMatchObject({ kind: 'OutOfMemory' });
     } finally {
       await terminate(ref, 0);
-      group.remove();
+      await group.remove();
     }
   });
 

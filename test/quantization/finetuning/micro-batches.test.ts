@@ -25,11 +25,8 @@ const TRAJECTORIES = 16;
 const BATCH = 16;
 const INPUTS = { sample: 'sample', timestep: 'timestep', conditioning: null };
 
-/**
- * Sums of float32 in another order: gradients differ by a few units in the last place of their largest summands. Measured on
- * these graphs: 5e-7 of the largest gradient of a parameter.
- */
-const GRADIENT_TOLERANCE = 1e-5;
+/** Sums of float32 in another order. Measured on these graphs: up to 8e-6 of the largest gradient of a parameter. */
+const GRADIENT_TOLERANCE = 3e-5;
 /** Adam divides by the gradient's own size, so that where it is next to nothing its sign decides: errors grow a little. */
 const VALIDATION_TOLERANCE = 1e-3;
 
