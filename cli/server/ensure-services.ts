@@ -8,6 +8,7 @@ import { compiledFile } from '../package-root.js';
 import { connectionSettings, openClient } from './connection.js';
 import { findServer } from './find-server.js';
 import { isRunning, type ProcessRef, processRef } from './processes.js';
+import { refuseBrokenRuns } from './refuse-broken-runs.js';
 import { buildId, RunFolder, recordName, type ServiceRecord } from './service-record.js';
 import { stopServices } from './stop-services.js';
 
@@ -32,6 +33,7 @@ export async function ensureServices(loaded: LoadedConfig, announce: (line: stri
   return withLock(runFolder, async () => {
     const found = await runningServices(runFolder, name);
     if (found !== undefined && found.build === buildId(loaded)) return found;
+    if (found !== undefined) await refuseBrokenRuns(loaded, found);
     if (found !== undefined) announce('Restarting the worker: it runs another build or other settings of nibbleflow.');
     await stopServices(runFolder, name);
     announce(configured === null ? 'Starting the Temporal dev server and a worker…' : 'Starting a worker…');

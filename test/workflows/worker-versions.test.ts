@@ -1,8 +1,10 @@
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { WorkflowHandle } from '@temporalio/client';
 import { bundleWorkflowCode, DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { brokenRuns } from '../../cli/server/refuse-broken-runs.js';
 import {
   currentBuildId,
   makeCurrent,
@@ -104,6 +106,14 @@ describe('worker.versioning', () => {
     const stopFirst = await startWorker('first', queue, null);
     const old = await start(queue, 'stuck');
     await untilWaiting(old);
+    const codeOf = async (name: string): Promise<string> => {
+      const path = join(server.folder, `${name}.js`);
+      await writeFile(path, bundles[name]?.code ?? '');
+      return path;
+    };
+    // Which is found out before the worker is replaced.
+    expect(await brokenRuns(server.client, queue, await codeOf('first'))).toEqual([]);
+    expect(await brokenRuns(server.client, queue, await codeOf('second'))).toEqual(['stuck']);
     await stopFirst();
     const stopSecond = await startWorker('second', queue, null);
     await old.signal('goOn');
@@ -121,5 +131,9 @@ describe('worker.versioning', () => {
     expect((await old.describe()).status.name).toBe('RUNNING');
     await old.terminate();
     await stopSecond();
+    // A run that nobody has begun goes on with any version.
+    const queued = await start('nobody', 'queued');
+    expect(await brokenRuns(server.client, 'nobody', await codeOf('second'))).toEqual([]);
+    await queued.terminate();
   });
 });
