@@ -4,7 +4,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import sharp, { type Sharp } from 'sharp';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { packageRoot } from '../../cli/package-root.js';
+import { scoreSchema } from '../../contracts/score.js';
 import { shapePictures } from '../../evaluation/self-test/shape-pictures.js';
+import { Graph, node } from '../../models/onnx/graph.js';
+import { writeModel } from '../../models/onnx/model-proto.js';
 import { npzFromTensors } from '../../models/tensors/npz.js';
 import { float32, type Tensor } from '../../models/tensors/tensor.js';
 import { goldenPath } from '../evaluation/golden.js';
@@ -229,6 +233,83 @@ describe('statistics files that cannot be used', () => {
     );
   });
 });
+
+describe('statistics and extractors', () => {
+  it('of one model under two descriptions are not mixed', async () => {
+    const path = join(folder, 'usual.safetensors');
+    expect(await runCli(['stats', good, path, ...THREADS], { NIBBLEFLOW_HOME: home })).toMatchObject({ code: 0 });
+    const other = join(folder, 'other-description');
+    await cp(join(packageRoot(), 'models', 'zoo', 'cifar10-resnet'), other, { recursive: true });
+    const file = join(other, 'extractor.json');
+    const spec = JSON.parse(await readFile(file, 'utf8')) as { input: object };
+    await writeFile(file, JSON.stringify({ ...spec, input: { ...spec.input, resize: 'pil-lanczos' } }));
+    await expectRefusal(
+      ['score', good, path, '--extractor', other],
+      /another description of cifar10-resnet@[0-9a-f]{8}: its input size, kernel, range or outputs differ/,
+    );
+  });
+
+  it('that make numbers which are not finite end in the name of a picture, and nothing is kept', async () => {
+    const broken = await notFiniteExtractor(join(folder, 'not-finite'));
+    const alone = join(folder, 'home-of-not-finite');
+    const args = ['score', good, good, '--extractor', broken, ...THREADS];
+    const result = await runCli(args, { NIBBLEFLOW_HOME: alone });
+    expect(result).toMatchObject({ code: 2, stdout: '' });
+    expect(result.stderr).toMatch(/made features that are not finite of \d{4}\.png/);
+    expect(result.stderr).not.toMatch(/\n\s+at /);
+    expect(await readdir(join(alone, 'store', 'results')).catch(() => [])).toEqual([]);
+  });
+});
+
+describe('pictures of all kinds that can be used', () => {
+  it('are scored, and every kind is noted', async () => {
+    const mixed = await folderWith('mixed', 'jpeg.jpg', await pixels().jpeg().toBuffer());
+    const large = { height: 48, width: 20, n: 1, seed: 5, shape: 'bar' } as const;
+    await writeFile(join(mixed, 'large.png'), await rawPicture(shapePictures(large), 0).png().toBuffer());
+    await writeFile(join(mixed, 'grey.png'), await pixels().toColourspace('b-w').png().toBuffer());
+    await writeFile(join(mixed, 'opaque.png'), await pixels('disc').ensureAlpha(1).png().toBuffer());
+    await cp(goldenPath('metrics/decoding/stray-bytes.jpg'), join(mixed, 'stray.jpg'));
+    await writeFile(join(mixed, 'readme.txt'), 'no picture');
+    const args = ['score', mixed, good, '--metrics', 'frechet', '--output', 'json', ...THREADS];
+    const { code, stdout, stderr } = await runCli(args, { NIBBLEFLOW_HOME: home });
+    expect({ code, stderr }).toMatchObject({ code: 0 });
+    const [score] = scoreSchema.array().parse(JSON.parse(stdout));
+    expect(score).toMatchObject({ n: N + 5, referenceN: N });
+    const notes = score?.notes.join('\n');
+    for (const note of [
+      /2 of 55 pictures are JPEG:/,
+      /1 of 55 pictures are JPEG with damaged places/,
+      /1 of 55 pictures are grey/,
+      /1 of 55 pictures have an alpha channel without transparency/,
+      /pictures have 3 different sizes/,
+      /1 other files in the folder were left out \(1 \.txt\)/,
+    ]) {
+      expect(notes).toMatch(note);
+    }
+  });
+});
+
+/** An extractor whose features are 0 / 0. */
+async function notFiniteExtractor(path: string): Promise<string> {
+  const graph = new Graph();
+  graph.inputs = [{ name: 'x', type: 'float32', shape: ['batch', 3, 8, 8] }];
+  graph.outputs = [{ name: 'y', type: 'float32', shape: ['batch', 3] }];
+  graph.nodes = [
+    node('Sub', ['x', 'x'], ['zero'], { name: 'sub' }),
+    node('Div', ['zero', 'zero'], ['nan'], { name: 'div' }),
+    node('GlobalAveragePool', ['nan'], ['pooled'], { name: 'pool' }),
+    node('Flatten', ['pooled'], ['y'], { name: 'flatten' }),
+  ];
+  const spec = {
+    name: 'not-finite',
+    input: { name: 'x', layout: 'NCHW', size: [8, 8], resize: 'pil-bicubic', range: [0, 1] },
+    outputs: { features: { name: 'y', dimension: 3 } },
+  };
+  await mkdir(path);
+  await writeFile(join(path, 'model.onnx'), writeModel(graph));
+  await writeFile(join(path, 'extractor.json'), JSON.stringify(spec));
+  return path;
+}
 
 describe('nibbleflow stats refuses', () => {
   it('an ending that is no format, and a folder that cannot be written', async () => {

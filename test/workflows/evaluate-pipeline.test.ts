@@ -1,11 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
+import { Worker } from '@temporalio/worker';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { ACTIVITY_FACTORIES } from '../../activities/activity-factories.js';
-import { createActivities } from '../../activities/create-activities.js';
-import { EnginePool } from '../../activities/engine-pool.js';
-import { LocalStore } from '../../activities/store/local-store.js';
 import { workflowBundleFile } from '../../cli/server/workflow-bundle-file.js';
 import {
   EVALUATE_WORKFLOW,
@@ -13,64 +9,34 @@ import {
   type EvaluationSummary,
 } from '../../contracts/evaluation-activities.js';
 import { scoreSchema } from '../../contracts/score.js';
-import { FAILURE_POLICIES } from '../../workflows/policies.js';
 import { evaluateInShards, tinyEvaluation } from '../activities/evaluation-steps.js';
 import { perturbed } from '../activities/perturbed-unet.js';
 import { Bench } from '../activities/run-chain.js';
 import { tinyUnet, writeTinyPipeline } from '../fixtures/tiny-pipeline.js';
 import { startTestServer, type TestServer } from './temporal-for-tests.js';
+import { COMPUTING, startTestWorkers, type TestWorkers } from './workers-for-tests.js';
 
 /** A whole evaluation on a real server with the real activities: shards are sampled by two workers at the same time. */
 
 const QUEUES = { cpu: 'evaluation-cpu', gpu: 'evaluation-gpu' };
-const COMPUTING = ['gpu worker 1', 'gpu worker 2'];
 /** Two shards, the second of another size. */
 const SAMPLES = 76;
 
 let server: TestServer;
-let store: LocalStore;
-let engines: EnginePool;
-let connections: readonly NativeConnection[];
-let workers: Worker[];
-let running: Promise<unknown>;
+let workers: TestWorkers;
 let spec: EvaluationSpec;
 
 beforeAll(async () => {
-  Runtime.install({ logger: new DefaultLogger('ERROR') });
   server = await startTestServer();
   const [float, candidate] = [join(server.folder, 'float'), join(server.folder, 'candidate')];
   await writeTinyPipeline(float);
   await writeTinyPipeline(candidate, perturbed(tinyUnet(), 0.02));
-  engines = new EnginePool();
-  store = await LocalStore.open(join(server.folder, 'store'));
-  spec = await tinyEvaluation(store, { candidate, float, out: server.folder }, SAMPLES);
-  const activities = createActivities({ store, engines, policies: FAILURE_POLICIES, facts: {} }, ACTIVITY_FACTORIES);
-  // A connection each, as processes of their own have: one connection takes a single worker for a queue.
-  const connect = (): Promise<NativeConnection> => NativeConnection.connect({ address: server.address });
-  const connection = await connect();
-  const others = await Promise.all(COMPUTING.map(connect));
-  connections = [connection, ...others];
-  const workflowBundle = { codePath: workflowBundleFile() };
-  workers = await Promise.all([
-    Worker.create({ connection, activities, taskQueue: QUEUES.cpu, workflowBundle }),
-    ...COMPUTING.map((identity, index) =>
-      Worker.create({
-        connection: others[index],
-        activities,
-        taskQueue: QUEUES.gpu,
-        identity,
-        maxConcurrentActivityTaskExecutions: 1,
-      }),
-    ),
-  ]);
-  running = Promise.all(workers.map((worker) => worker.run()));
+  workers = await startTestWorkers(server, QUEUES);
+  spec = await tinyEvaluation(workers.store, { candidate, float, out: server.folder }, SAMPLES);
 });
 
 afterAll(async () => {
-  for (const worker of workers) worker.shutdown();
-  await running;
-  await Promise.all(connections.map((connection) => connection.close()));
-  await engines.close();
+  await workers.stop();
   await server.stop();
 });
 

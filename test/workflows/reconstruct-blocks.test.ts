@@ -1,35 +1,23 @@
 import { join } from 'node:path';
-import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { ACTIVITY_FACTORIES } from '../../activities/activity-factories.js';
-import { createActivities } from '../../activities/create-activities.js';
-import { EnginePool } from '../../activities/engine-pool.js';
 import { oneAtATime } from '../../activities/one-at-a-time.js';
-import { LocalStore } from '../../activities/store/local-store.js';
-import { workflowBundleFile } from '../../cli/server/workflow-bundle-file.js';
 import { QUANTIZE_WORKFLOW, type RunSummary } from '../../contracts/run-summary.js';
 import type { RunSpec } from '../../contracts/stages.js';
-import { FAILURE_POLICIES } from '../../workflows/policies.js';
 import { reconstructBlocks } from '../../workflows/reconstruct-blocks.js';
 import { Bench, tinySpec } from '../activities/run-chain.js';
 import { writeTinyPipeline } from '../fixtures/tiny-pipeline.js';
 import { startTestServer, type TestServer } from './temporal-for-tests.js';
+import { COMPUTING, startTestWorkers, type TestWorkers } from './workers-for-tests.js';
 
 /** A whole run on a real server with the real activities: blocks are trained by two workers at the same time. */
 
 const QUEUES = { cpu: 'blocks-cpu', gpu: 'blocks-gpu' };
-const COMPUTING = ['gpu worker 1', 'gpu worker 2'];
 
 let server: TestServer;
-let store: LocalStore;
-let engines: EnginePool;
-let connections: readonly NativeConnection[];
-let workers: Worker[];
-let running: Promise<unknown>;
+let workers: TestWorkers;
 let spec: RunSpec;
 
 beforeAll(async () => {
-  Runtime.install({ logger: new DefaultLogger('ERROR') });
   server = await startTestServer();
   const folder = join(server.folder, 'tiny');
   await writeTinyPipeline(folder);
@@ -43,36 +31,11 @@ beforeAll(async () => {
     },
     folder,
   );
-  engines = new EnginePool();
-  store = await LocalStore.open(join(server.folder, 'store'));
-  const deps = { store, engines, policies: FAILURE_POLICIES, facts: {} };
-  const activities = createActivities(deps, ACTIVITY_FACTORIES);
-  // A connection each, as processes of their own have: one connection takes a single worker for a queue.
-  const connect = (): Promise<NativeConnection> => NativeConnection.connect({ address: server.address });
-  const connection = await connect();
-  const others = await Promise.all(COMPUTING.map(connect));
-  connections = [connection, ...others];
-  const workflowBundle = { codePath: workflowBundleFile() };
-  workers = await Promise.all([
-    Worker.create({ connection, activities, taskQueue: QUEUES.cpu, workflowBundle }),
-    ...COMPUTING.map((identity, index) =>
-      Worker.create({
-        connection: others[index],
-        activities,
-        taskQueue: QUEUES.gpu,
-        identity,
-        maxConcurrentActivityTaskExecutions: 1,
-      }),
-    ),
-  ]);
-  running = Promise.all(workers.map((worker) => worker.run()));
+  workers = await startTestWorkers(server, QUEUES);
 });
 
 afterAll(async () => {
-  for (const worker of workers) worker.shutdown();
-  await running;
-  await Promise.all(connections.map((connection) => connection.close()));
-  await engines.close();
+  await workers.stop();
   await server.stop();
 });
 
