@@ -76,8 +76,8 @@ export function runLogFiles(stateDir: string, run: string): string[] {
 
 export interface RunLogsOptions {
   readonly maxBytes?: number;
-  /** Sees everything that is logged: metrics count it. */
-  readonly onEvent?: (stage: string, event: RunEvent, facts: RunFacts) => void;
+  /** See everything that is logged: metrics count it, traces are made of it. */
+  readonly observers?: readonly ((owner: RunLogOwner, event: RunEvent, facts: RunFacts) => void)[];
 }
 
 /** Writes the logs of all runs that a worker works for. */
@@ -106,7 +106,7 @@ export class RunLogs {
       (level: 'info' | 'warn' | 'error'): RunLog['info'] =>
       (event, message, facts = {}) => {
         logger[level]({ event, ...facts }, message);
-        this.options.onEvent?.(owner.stage, event, facts);
+        for (const observe of this.options.observers ?? []) observe({ run, ...owner }, event, facts);
       };
     return { info: writer('info'), warn: writer('warn'), error: writer('error') };
   }

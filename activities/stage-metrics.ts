@@ -1,5 +1,5 @@
 import type { MetricCounter, MetricHistogram, MetricMeter } from '@temporalio/common';
-import type { RunEvent, RunFacts } from './run-log.js';
+import type { RunEvent, RunFacts, RunLogOwner } from './run-log.js';
 
 /**
  * What is counted of stages, beside the metrics of the Temporal SDK and through the same meter, so that one endpoint serves
@@ -26,8 +26,8 @@ export class StageMetrics {
     this.leaseWaits = meter.createHistogram('nibbleflow_lease_wait_seconds', 'float', 's', 'waits for leased devices');
   }
 
-  /** For RunLogs' `onEvent`. */
-  readonly observe = (stage: string, event: RunEvent, facts: RunFacts): void => {
+  /** For RunLogs' `observers`. */
+  readonly observe = ({ stage }: RunLogOwner, event: RunEvent, facts: RunFacts): void => {
     OBSERVERS[event]?.(this.recorders(), stage, facts);
   };
 

@@ -115,6 +115,17 @@ export const configSchema = z.strictObject({
       bind: z.string().min(1).default('127.0.0.1').describe('the address they are served on; 0.0.0.0 for all networks'),
     })
     .prefault({}),
+  telemetry: z
+    .strictObject({
+      otlpUrl: z
+        .url({ protocol: /^https?$/ })
+        .nullable()
+        .default(null)
+        .describe(
+          'an OpenTelemetry collector that gets a trace of each run (OTLP over HTTP); null: nobody is told anything',
+        ),
+    })
+    .prefault({}),
   nights: nightsSchema.describe('nightly evaluations by name; `nibbleflow schedule apply` makes them so'),
 });
 

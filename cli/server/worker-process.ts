@@ -6,7 +6,6 @@ import { createActivities } from '../../activities/create-activities.js';
 import { EnginePool } from '../../activities/engine-pool.js';
 import { deviceLeasing } from '../../activities/leased-engine.js';
 import { machineFacts } from '../../activities/machine-facts.js';
-import { RunLogs, runLogFolder } from '../../activities/run-log.js';
 import type { ActivityDeps } from '../../activities/stage-frame.js';
 import { FAILURE_POLICIES } from '../../workflows/policies.js';
 import { type LoadedConfig, loadConfig } from '../load-config.js';
@@ -16,7 +15,7 @@ import { resolveEvaluation } from '../prepare-evaluation.js';
 import { connectionSettings, openClient } from './connection.js';
 import { freeSpace } from './free-space.js';
 import { hostQueue } from './host-queue.js';
-import { installRuntime } from './install-runtime.js';
+import { observeRuns } from './observe-runs.js';
 import { makeCurrent, versionOptions, type WorkerVersion, workerVersion } from './worker-versions.js';
 import { workflowBundleFile } from './workflow-bundle-file.js';
 
@@ -33,10 +32,7 @@ const SHUTDOWN_RESERVE_MS = 3_000;
 async function main(address: string, namespace: string, queues: readonly string[], always: boolean): Promise<void> {
   const loaded = await loadConfig(process.cwd());
   const { config } = loaded;
-  const metrics = await installRuntime(config);
-  const onEvent = metrics === null ? {} : { onEvent: metrics.observe };
-  const logs = new RunLogs(runLogFolder(loaded.stateDir), onEvent);
-  logs.removeOld(Date.now());
+  const observers = await observeRuns(loaded);
   const engines = new EnginePool();
   const store = await openStore(loaded);
   const graceMs = 1000 * config.worker.graceSeconds;
@@ -46,7 +42,7 @@ async function main(address: string, namespace: string, queues: readonly string[
     engines,
     policies: FAILURE_POLICIES,
     facts: machineFacts(),
-    logs,
+    logs: observers.logs,
     shutdownGraceMs,
     offline: config.offline,
     leasing: deviceLeasing(config.devices),
@@ -81,6 +77,7 @@ async function main(address: string, namespace: string, queues: readonly string[
     await running;
   } finally {
     await engines.close();
+    await observers.close();
     await connection.close().catch(() => undefined);
   }
 }

@@ -1,4 +1,6 @@
 import { readFile, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, expect, it } from 'vitest';
 import { runLogFiles } from '../../activities/run-log.js';
@@ -17,6 +19,30 @@ const RECIPE = {
   finetuning: { enabled: false },
 };
 
+interface Span {
+  readonly name: string;
+  readonly traceId: string;
+}
+
+/** An OpenTelemetry collector that keeps what it gets. */
+async function startCollector(): Promise<{ url: string; spans: () => Span[]; close: () => void }> {
+  const found: Span[] = [];
+  const server = createServer((request, response) => {
+    let body = '';
+    request.setEncoding('utf8').on('data', (text: string) => {
+      body += text;
+    });
+    request.on('end', () => {
+      const { resourceSpans } = JSON.parse(body) as { resourceSpans: { scopeSpans: { spans: Span[] }[] }[] };
+      found.push(...resourceSpans.flatMap(({ scopeSpans }) => scopeSpans.flatMap(({ spans }) => spans)));
+      response.end('{}');
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  return { url: `http://127.0.0.1:${port}`, spans: () => found, close: () => server.close() };
+}
+
 /** Value of the sample whose labels contain all of `labels`. */
 function sampleOf(text: string, name: string, labels: Readonly<Record<string, string>>): number | undefined {
   for (const line of text.split('\n')) {
@@ -27,14 +53,14 @@ function sampleOf(text: string, name: string, labels: Readonly<Record<string, st
   return undefined;
 }
 
-it('serves the metrics of the SDK and of stages on the configured port alone, and keeps a log of the run', async () => {
+it('serves the metrics of the SDK and of stages on the configured port, sends traces where it is told to, and keeps a log of the run', async () => {
   home = await CliHome.open(RECIPE);
   const port = await anyFreePort();
   const file = join(home.folder, 'temporal.config.ts');
-  const config = (await readFile(file, 'utf8')).replace(
-    'export default {',
-    `export default { metrics: { port: ${port} },`,
-  );
+  const collector = await startCollector();
+  const telemetry = JSON.stringify({ otlpUrl: collector.url });
+  const settings = `export default { metrics: { port: ${port} }, telemetry: ${telemetry},`;
+  const config = (await readFile(file, 'utf8')).replace('export default {', settings);
   await writeFile(file, config);
   const first = await home.quantize();
   await home.quantize('--out', join(home.folder, 'again'));
@@ -60,7 +86,16 @@ it('serves the metrics of the SDK and of stages on the configured port alone, an
   for (const { stage } of first.stages) expect(logged).toContain(stage);
   for (const { startedAt = 0, endedAt = 0 } of finished) expect(endedAt).toBeGreaterThanOrEqual(startedAt);
 
-  // A second worker on the same port is refused, and says which setting it is about.
+  // Stopping sends the spans that were not sent yet.
+  await home.run('down');
+  const spans = collector.spans();
+  expect(new Set(spans.map(({ traceId }) => traceId)).size).toBe(2);
+  expect(spans.filter(({ name }) => name === 'sample')).toHaveLength(1);
+  expect(spans.filter(({ name }) => name === 'report')).toHaveLength(2);
+  collector.close();
+  // A worker whose port is taken is refused, and says which setting it is about.
+  const taken = createServer();
+  await new Promise<void>((resolve) => taken.listen(port, '127.0.0.1', resolve));
   const other = await CliHome.open(RECIPE);
   try {
     const otherFile = join(other.folder, 'temporal.config.ts');
@@ -70,6 +105,7 @@ it('serves the metrics of the SDK and of stages on the configured port alone, an
     expect(code).not.toBe(0);
     expect(await readFile(join(other.home, 'logs', 'worker.log'), 'utf8')).toContain(`metrics.port ${port}`);
   } finally {
+    taken.close();
     await other.close();
   }
 });
