@@ -37,6 +37,7 @@ import { mergeFeatureSets, openFeatureSet } from './features/stored-feature-set.
 import { openStoredPictures } from './images/stored-pictures.js';
 import { loadShards } from './load-artifacts.js';
 import { referenceScores } from './reference-scores.js';
+import { scoringCompute } from './scoring-compute.js';
 import { loadShardMetadata, unlikeBatches } from './shard-metadata.js';
 import { type ActivityDeps, runStage, type StageContext } from './stage-frame.js';
 
@@ -56,7 +57,7 @@ export function createScoreEvaluation(deps: ActivityDeps): EvaluationActivities[
       rawInput,
       async (input, context): Promise<Omit<ScoreEvaluationResult, 'reused' | 'seconds'>> => {
         const extractor = await evaluationExtractor(input.extractor, context.store);
-        const { scores, details } = await context.withEngine(input.compute, (executor) =>
+        const { scores, details } = await context.withEngine(scoringCompute(input.compute), (executor) =>
           new EvaluationScoring(input, context, executor, extractor).run(),
         );
         const known = scores.filter(({ value }) => value !== null);

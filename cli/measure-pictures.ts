@@ -4,6 +4,7 @@ import { EnginePool } from '../activities/engine-pool.js';
 import { extractorsFolder, type FoundExtractor, findExtractor } from '../activities/extractor-folder.js';
 import { extractFeatureSet } from '../activities/features/extract-feature-set.js';
 import { type ImageFolder, openImageFolder } from '../activities/images/image-folder.js';
+import { scoringCompute } from '../activities/scoring-compute.js';
 import type { Compute } from '../contracts/stages.js';
 import type { FeatureSet } from '../evaluation/features/feature-set.js';
 import { say } from './console-output.js';
@@ -27,7 +28,7 @@ export async function checkPictureWork(options: ExtractorOptions, signal: AbortS
   const loaded = await loadConfig(process.cwd());
   const extractor = await findExtractor(options.extractor, extractorsFolder(loaded.stateDir));
   const { threads, resize } = options;
-  const compute = chooseCompute(threads === undefined ? {} : { threads }, loaded);
+  const compute = scoringCompute(chooseCompute(threads === undefined ? {} : { threads }, loaded));
   return { extractor, resize, compute, store: loaded, signal };
 }
 
