@@ -5,6 +5,26 @@ import { readSafetensorsHeader, type SafetensorsEntry } from '../../models/tenso
 import type { LocalStore } from '../store/local-store.js';
 
 const FLOAT_BYTES = 4;
+/** Bytes between two wanted rows that are read and thrown away: a read costs about as much as copying them. */
+const SKIPPED_BYTES = 2 ** 16;
+
+/** A row of a chunk, and where it goes. */
+interface PlacedRow {
+  readonly row: number;
+  readonly place: number;
+}
+
+/** Runs of ascending rows with at most `gap` others between two of them. */
+function neighbours(rows: readonly PlacedRow[], gap: number): PlacedRow[][] {
+  const runs: PlacedRow[][] = [];
+  let before: PlacedRow | undefined;
+  for (const row of rows) {
+    if (before === undefined || row.row - before.row > gap + 1) runs.push([row]);
+    else runs.at(-1)?.push(row);
+    before = row;
+  }
+  return runs;
+}
 
 /** Rows of float32 tensors in several safetensors artifacts, read where they lie: nothing of them stays in memory. */
 export class StoredChunks {
@@ -16,33 +36,43 @@ export class StoredChunks {
   ) {}
 
   /**
-   * Gathers rows of width `d` of tensor `name`: row i of the result is row `rowOf[i]` of chunk `chunkOf[i]`. Neighbouring
-   * rows are read at once. Throws MissingArtifact when a chunk is gone or damaged.
+   * Gathers rows of width `d` of tensor `name`: row i of the result is row `rowOf[i]` of chunk `chunkOf[i]`. Sets of many shards
+   * have their rows all over the chunks: each chunk is opened once, and rows that lie near each other are read at once. Throws
+   * MissingArtifact when a chunk is gone or damaged.
    */
   async read(name: string, d: number, chunkOf: Uint32Array, rowOf: Uint32Array): Promise<Float32Array> {
     const result = new Float32Array(chunkOf.length * d);
-    const bytes = new Uint8Array(result.buffer);
-    for (let start = 0; start < chunkOf.length; ) {
-      const chunk = chunkOf[start] as number;
-      let end = start + 1;
-      while (end < chunkOf.length && chunkOf[end] === chunk) end += 1;
-      await this.readChunk(chunk, name, d, rowOf.subarray(start, end), bytes.subarray(start * d * FLOAT_BYTES));
-      start = end;
+    const wanted = new Map<number, number[]>();
+    for (const [place, chunk] of chunkOf.entries()) {
+      const places = wanted.get(chunk);
+      if (places === undefined) wanted.set(chunk, [place]);
+      else places.push(place);
+    }
+    for (const [chunk, places] of wanted) {
+      const rows = places
+        .map((place) => ({ row: rowOf[place] as number, place }))
+        .sort((a, b) => a.row - b.row || a.place - b.place);
+      await this.readChunk(chunk, name, d, rows, result);
     }
     return result;
   }
 
-  private async readChunk(chunk: number, name: string, d: number, rows: Uint32Array, into: Uint8Array): Promise<void> {
+  private async readChunk(
+    chunk: number,
+    name: string,
+    d: number,
+    rows: readonly PlacedRow[],
+    into: Float32Array,
+  ): Promise<void> {
     const file = await open(await this.store.path(this.refs[chunk] as ArtifactRef), 'r');
     try {
       const entry = await this.entry(chunk, name, file);
       if (entry.dims.length !== 2 || entry.dims[1] !== d) throw new RangeError(`chunk of ${name} is [${entry.dims}]`);
-      for (let start = 0; start < rows.length; ) {
-        let end = start + 1;
-        while (end < rows.length && rows[end] === (rows[end - 1] as number) + 1) end += 1;
-        const position = entry.start + (rows[start] as number) * d * FLOAT_BYTES;
-        await readFully(file, into.subarray(start * d * FLOAT_BYTES, end * d * FLOAT_BYTES), position);
-        start = end;
+      for (const near of neighbours(rows, Math.floor(SKIPPED_BYTES / (d * FLOAT_BYTES)))) {
+        const [first, last] = [near[0]?.row ?? 0, near.at(-1)?.row ?? 0];
+        const span = new Float32Array((last - first + 1) * d);
+        await readFully(file, new Uint8Array(span.buffer), entry.start + first * d * FLOAT_BYTES);
+        for (const { row, place } of near) into.set(span.subarray((row - first) * d, (row - first + 1) * d), place * d);
       }
     } finally {
       await file.close();
