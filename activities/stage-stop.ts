@@ -1,7 +1,7 @@
 import type { StageHost } from './stage-host.js';
 
 /** How long a stage that was cancelled or paused may take to reach its next checkpoint. */
-export const CANCEL_GRACE_MS = 10_000;
+const CANCEL_GRACE_MS = 10_000;
 
 /**
  * Ends a stage from outside, in two steps. First it is only asked to stop: a stage that keeps checkpoints goes on to the next
