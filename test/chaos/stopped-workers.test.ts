@@ -11,7 +11,7 @@ import { ObservedRun } from './observed-run.js';
 /** Sampling is one batch of many steps, finetuning has a middle; everything else is as small as it gets. */
 const RECIPE: RecipeInput = {
   name: 'preempted',
-  sampling: { steps: 16 },
+  sampling: { steps: 48 },
   calibration: { trajectories: 8, timesteps: 3 },
   evaluation: { samples: 2, timestepPairs: 16, beforeFinetuning: false },
   finetuning: {
@@ -95,5 +95,5 @@ describe('a worker that is told to end', () => {
   it('in mid-finetuning, writes a checkpoint of the step that it does and ends; the next one goes on from there', () =>
     stopInMid('finetune', 5));
 
-  it('in the middle of a batch of trajectories, keeps what the denoiser said so far', () => stopInMid('sample', 1));
+  it('in the middle of a batch of trajectories, keeps what the denoiser said so far', () => stopInMid('sample', 0.5));
 });
