@@ -1,8 +1,9 @@
 import { Command } from 'commander';
-import type { ExitCode } from '../../contracts/errors.js';
+import { type ExitCode, NibbleflowError } from '../../contracts/errors.js';
 import { type ServerContext, withServer } from '../command-context.js';
 import type { CommandAction } from '../command-result.js';
 import { type OutputFormat, print, say } from '../console-output.js';
+import { loadConfig } from '../load-config.js';
 import { outputOption } from '../run-options.js';
 
 interface Output {
@@ -40,9 +41,14 @@ function applyCommand(run: CommandAction): Command {
     .action((options: ApplyFlags) =>
       run(async () => {
         const { applyNights } = await import('../nights/apply-nights.js');
+        const { wantedNights } = await import('../nights/night-specs.js');
         const { appliedText, keepsRunning } = await import('../nights/applied-text.js');
+        // What is wrong in the file is said before a server is started.
+        const config = await loadConfig(process.cwd());
+        if (config.file === null) throw noConfig();
+        const wanted = await wantedNights(config);
         return withServer(async ({ client, loaded, services }) => {
-          const rows = await applyNights(client, loaded, options);
+          const rows = await applyNights(client, loaded, wanted, options);
           if (options.output !== 'text') printRows('nights', rows, options.output);
           else print(rows.length === 0 ? 'No nights in temporal.config.ts.' : rows.map(appliedText).join('\n'));
           for (const { name, warnings } of rows) for (const warning of warnings) say(`${name}: ${warning}`);
@@ -52,6 +58,13 @@ function applyCommand(run: CommandAction): Command {
         });
       }),
     );
+}
+
+function noConfig(): NibbleflowError {
+  return new NibbleflowError('InvalidInput', 'there is no temporal.config.ts here or above', {
+    where: process.cwd(),
+    fix: 'Nights are declared there: export default defineConfig({ nights: { … } }).',
+  });
 }
 
 function listCommand(run: CommandAction): Command {

@@ -13,7 +13,7 @@ import {
   scheduleIdOf,
   scheduleOf,
 } from './night-schedule.js';
-import { type WantedNight, wantedNights } from './night-specs.js';
+import type { WantedNight } from './night-specs.js';
 
 export interface ApplyOptions {
   /** Deletes nights of this configuration that it no longer has. */
@@ -48,15 +48,14 @@ const SHOWN_TIMES = 3;
 /**
  * Makes the server's schedules what temporal.config.ts says; what is so already is not touched, and whether a night is paused stays as it is.
  * Everything is checked before anything is written. Throws InvalidInput.
+ * @param wanted nights of this configuration
  */
-export async function applyNights(client: Client, loaded: LoadedConfig, options: ApplyOptions): Promise<AppliedRow[]> {
-  if (loaded.file === null) {
-    throw new NibbleflowError('InvalidInput', 'there is no temporal.config.ts here or above', {
-      where: process.cwd(),
-      fix: 'Nights are declared there: export default defineConfig({ nights: { … } }).',
-    });
-  }
-  const wanted = await wantedNights(loaded);
+export async function applyNights(
+  client: Client,
+  loaded: LoadedConfig,
+  wanted: readonly WantedNight[],
+  options: ApplyOptions,
+): Promise<AppliedRow[]> {
   const applied = await appliedNights(client);
   for (const { spec } of wanted) refuseForeignNight(spec, applied, options);
   const rows: AppliedRow[] = [];

@@ -20,7 +20,7 @@ export interface WantedNight {
  * The nights of temporal.config.ts with protocols read, paths made absolute and names checked. Nothing is asked of a server. Throws
  * InvalidInput.
  */
-export async function wantedNights(loaded: LoadedConfig): Promise<WantedNight[]> {
+export async function wantedNights(loaded: Pick<LoadedConfig, 'file' | 'config' | 'stateDir'>): Promise<WantedNight[]> {
   const { file, config } = loaded;
   if (file === null) return [];
   const nights: WantedNight[] = [];
@@ -28,7 +28,12 @@ export async function wantedNights(loaded: LoadedConfig): Promise<WantedNight[]>
   return nights;
 }
 
-async function wantedNight(name: string, night: NightConfig, file: string, loaded: LoadedConfig): Promise<WantedNight> {
+async function wantedNight(
+  name: string,
+  night: NightConfig,
+  file: string,
+  loaded: Pick<LoadedConfig, 'config' | 'stateDir'>,
+): Promise<WantedNight> {
   const where = `nights.${name} of ${file}`;
   const folder = dirname(file);
   const absolute = (path: string): string => (isAbsolute(path) ? path : join(folder, path));

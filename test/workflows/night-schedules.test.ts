@@ -62,6 +62,8 @@ function configOf(nights: Record<string, Partial<NightConfig> & { cron: string }
   return { config, given: {}, file, stateDir: folder, storeDir: join(folder, 'store'), storeUrl: null };
 }
 
+const apply = async (loaded: LoadedConfig) => applyNights(client, loaded, await wantedNights(loaded), {});
+
 describe('schedules of nights', () => {
   it.each([
     ['*/20 1-3,22 1-31/10 JAN,JUN-AUG MON-FRI', 'America/New_York'],
@@ -70,13 +72,13 @@ describe('schedules of nights', () => {
     ['5 4 1 * *', 'Australia/Lord_Howe'],
   ])('“%s” in %s is given back as it was sent, and comes due when we say', async (cron, timezone) => {
     const loaded = configOf({ form: { cron, timezone, overlap: 'buffer-one', catchupHours: 1, jitterMinutes: 0 } });
-    await applyNights(client, loaded, {});
+    await apply(loaded);
     const described = await appliedNight(client, 'form');
     const [wanted] = await wantedNights(loaded);
     if (described === undefined || wanted === undefined) throw new Error('the night is not there');
     const schedule = scheduleOf(wanted.spec, loaded);
     expect(changesOf(scheduleFacts(described.description), scheduleFacts(schedule))).toEqual([]);
-    expect((await applyNights(client, loaded, {}))[0]?.action).toBe('unchanged');
+    expect((await apply(loaded))[0]?.action).toBe('unchanged');
     const { nextActionTimes, createdAt } = described.description.info;
     const ours = nightTimes(cronOf(cron), timezone, createdAt.getTime(), nextActionTimes.at(-1)?.getTime() ?? 0);
     expect(nextActionTimes.map((at) => at.toISOString())).toEqual(ours.map((at) => new Date(at).toISOString()));
@@ -85,7 +87,7 @@ describe('schedules of nights', () => {
 
   it('keep the local hour across a change of clocks, as the server itself says of a day in spring', async () => {
     const loaded = configOf({ spring: { cron: '0 4 * * *', timezone: 'Europe/Berlin' } });
-    await applyNights(client, loaded, {});
+    await apply(loaded);
     const raw = await client.workflowService.listScheduleMatchingTimes({
       namespace: 'default',
       scheduleId: scheduleIdOf('spring'),
@@ -106,16 +108,16 @@ describe('schedules of nights', () => {
 
   it('edited by somebody else are put right again', async () => {
     const loaded = configOf({ edited: { cron: '0 4 * * *' } });
-    await applyNights(client, loaded, {});
+    await apply(loaded);
     await client.schedule.getHandle(scheduleIdOf('edited')).update(({ spec: _, ...rest }) => ({
       ...rest,
       spec: { calendars: [{ hour: 5 }] },
       state: rest.state,
     }));
-    const [row] = await applyNights(client, loaded, {});
+    const [row] = await apply(loaded);
     expect(row).toMatchObject({ action: 'updated' });
     expect(row?.changes.map(({ path }) => path)).toContain('server.calendars.0.hour.0.start');
-    expect((await applyNights(client, loaded, {}))[0]).toMatchObject({ action: 'unchanged' });
+    expect((await apply(loaded))[0]).toMatchObject({ action: 'unchanged' });
   });
 
   it('that came due while the server was down run once when it is back; what is left out is counted', async () => {
