@@ -17,7 +17,7 @@ export function keepsRunning(
   const waits = rows.some(({ action, paused }) => action !== 'deleted' && !paused);
   if (dryRun || !waits) return null;
   const who = server === null ? 'The worker stays' : 'Server and worker stay';
-  return `${who} up while nights are applied, however idle. After a restart of this machine start ${server === null ? 'it' : 'them'} with \`nibbleflow up\`, best as a service: examples/README.md.`;
+  return `${who} up while nights are applied, however idle. After a restart of this machine start ${server === null ? 'it' : 'them'} with \`nibbleflow up\`, best as a service: examples/nightly.`;
 }
 
 function changeText({ path, from, to }: NightChange): string {
