@@ -92,7 +92,7 @@ const factories = {
   })),
   sampleShard: body('pictures', { images: 'images', trajectories: 'trajectories' }, () => ({})),
   extractShard: body('features', { features: 'file' }, () => ({})),
-  listShards: body('pictures', { list: 'shards' }, () => ({})),
+  listShards: body('pictures', { list: 'file' }, () => ({})),
   compareDenoisers: body('compare', { comparison: 'comparison' }, () => ({ arithmetic: 'shipped' })),
   scoreEvaluation: body('score', { scores: 'scores', details: 'scores' }, (input: { float: unknown }) => ({
     headline: input.float === null ? null : scores,
