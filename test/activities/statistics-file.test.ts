@@ -8,13 +8,13 @@ import { featureOrigin } from '../../activities/feature-protocol.js';
 import { openStatisticsFile, writeStatisticsFile } from '../../activities/statistics-file.js';
 import { type FeatureSet, rowsInMemory } from '../../evaluation/features/feature-set.js';
 import type { ResizeMode } from '../../evaluation/features/resize-modes.js';
-import { refuseFewPictures } from '../../evaluation/statistics/refuse-few-pictures.js';
 import { GaussianMoments } from '../../evaluation/statistics/gaussian-moments.js';
 import {
   type ReferenceStatistics,
   refuseOtherOrigin,
   UNKNOWN_PROVENANCE,
 } from '../../evaluation/statistics/reference-statistics.js';
+import { refuseFewPictures } from '../../evaluation/statistics/refuse-few-pictures.js';
 import type { OwnStatistics } from '../../evaluation/statistics/statistics-format.js';
 import { npzFromTensors } from '../../models/tensors/npz.js';
 import { gaussianTensor } from '../../models/tensors/random.js';
