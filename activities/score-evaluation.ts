@@ -50,7 +50,7 @@ export function createScoreEvaluation(deps: ActivityDeps): EvaluationActivities[
       deps,
       {
         stage: 'score',
-        version: 4,
+        version: 5,
         input: scoreEvaluationInputSchema,
         key: ({ extractor, ...input }) => ({ ...input, extractor: extractorKey(extractor) }),
       },

@@ -28,6 +28,9 @@ export interface SidesDistance {
 /** |raw| below this share of |Δμ|² + tr Σ₁ + tr Σ₂ is rounding: thousands of float64 sums of that size. */
 export const ZERO_TOLERANCE = 1e-10;
 
+/** Of the smallest pivots' product: the smallest singular value is half of it on features like Inception's. */
+const PIVOT_SHARE = 0.1;
+
 /** @throws NibbleflowError InvalidInput when the sides differ in size or are not finite */
 export async function frechetOfSides(
   a: GaussianSide,
@@ -46,7 +49,8 @@ export async function frechetOfSides(
   if (!Number.isFinite(scale)) throw new NibbleflowError('InvalidInput', 'features hold numbers that are not finite');
   const cross = await held.product(a.factor, b.factor, { turnB: true });
   await breathe();
-  const polar = await polarFactor(cross, held, breathe);
+  const guess = PIVOT_SHARE * a.smallestPivot * b.smallestPivot;
+  const polar = await polarFactor(cross, held, breathe, guess);
   const raw = scale - 2 * (await nuclearNormFrom(cross, polar, held));
   const tolerance = ZERO_TOLERANCE * scale;
   if (raw < -tolerance) throw new NibbleflowError('Internal', `a Fréchet distance came out negative: ${raw}`);

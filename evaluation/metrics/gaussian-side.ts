@@ -22,6 +22,8 @@ export interface GaussianSide {
   readonly factor: HeldMatrix;
   /** |F|², the trace of Σ. */
   readonly trace: number;
+  /** Smallest pivot of F, about its smallest singular value; 0 when F is rows. */
+  readonly smallestPivot: number;
   /** How rows are found again: they are F's rows, or they are read and solved with F's triangle; null for statistics files. */
   readonly source: { readonly rows: FeatureRows; readonly pivots: Uint32Array | null } | null;
 }
@@ -41,17 +43,25 @@ export async function sideOfRows(rows: FeatureRows, held: HeldMatrices, breathe:
   }
   if (n <= d) {
     const { mean, factor } = await centredFactor(rows, breathe);
-    return { n, mean, ...(await heldFactor(factor, held)), source: { rows, pivots: null } };
+    return { n, mean, ...(await heldFactor(factor, held)), smallestPivot: 0, source: { rows, pivots: null } };
   }
   const { mean, scatter } = await heldMoments(rows, held, breathe);
   const { factor, pivots } = await pivotedFactor(scatter, held, breathe);
   await held.free(scatter);
   scaleBy(1 / Math.sqrt(n - 1), factor);
-  return { n, mean, ...(await heldFactor(factor, held)), source: { rows, pivots } };
+  const smallestPivot = smallestPivotOf(factor, pivots);
+  return { n, mean, ...(await heldFactor(factor, held)), smallestPivot, source: { rows, pivots } };
 }
 
 async function heldFactor(factor: Matrix, held: HeldMatrices): Promise<Pick<GaussianSide, 'factor' | 'trace'>> {
   return { factor: await held.hold(factor), trace: dot(factor.data, factor.data) };
+}
+
+function smallestPivotOf({ cols, data }: Matrix, pivots: Uint32Array): number {
+  return pivots.reduce(
+    (least, column, k) => Math.min(least, data[k * cols + column] as number),
+    Number.POSITIVE_INFINITY,
+  );
 }
 
 async function centredFactor(rows: FeatureRows, breathe: Breathe): Promise<{ mean: Float64Array; factor: Matrix }> {
@@ -87,9 +97,11 @@ export async function sideOfStatistics(
     throw new NibbleflowError('InvalidInput', 'reference statistics of one picture have no covariance');
   const coarse = Math.sqrt(mean.length) * FLOAT32_ROUNDOFF;
   const whole = await held.hold(covariance);
-  const { factor } = await factorOf([undefined, coarse], (tolerance) => pivotedFactor(whole, held, breathe, tolerance));
+  const { factor, pivots } = await factorOf([undefined, coarse], (tolerance) =>
+    pivotedFactor(whole, held, breathe, tolerance),
+  );
   await held.free(whole);
-  return { n, mean, ...(await heldFactor(factor, held)), source: null };
+  return { n, mean, ...(await heldFactor(factor, held)), smallestPivot: smallestPivotOf(factor, pivots), source: null };
 }
 
 /** The factor with the first tolerance that does. */

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { pivotedFactor } from '../../../evaluation/linalg/blocked-cholesky.js';
-import { heldMatrices } from '../../../evaluation/linalg/held-matrices.js';
+import { type HeldMatrix, heldMatrices } from '../../../evaluation/linalg/held-matrices.js';
 import { inverseCholeskyFactor } from '../../../evaluation/linalg/inverse-cholesky.js';
 import { plainProducts } from '../../../evaluation/linalg/matrix-products.js';
 import { nuclearNormFrom, polarFactor } from '../../../evaluation/linalg/polar-factor.js';
@@ -97,6 +97,28 @@ describe('polarFactor', () => {
       expect([w.rows, w.cols]).toEqual([rows, cols]);
       expect(Math.abs((await nuclearNormOf(m)) / total - 1)).toBeLessThan(NUCLEAR_RELATIVE);
     }
+  });
+
+  test('is as good with any guess of the smallest value; a good one saves steps, a wrong one is noticed', async () => {
+    const stepsOf = new Map<string, number>();
+    for (const [name, values] of spectra) {
+      const m = withSingularValues(values, 60, 60);
+      const total = values.reduce((a, b) => a + b, 0);
+      for (const guess of [0, 1e-9, 1e-4, 1]) {
+        let steps = 0;
+        const counting = {
+          ...held,
+          triangularGram: (t: HeldMatrix) => held.triangularGram(t).finally(() => (steps += 1)),
+        };
+        const found = await nuclearNormFrom(m, await polarFactor(m, counting, withoutPause, guess), held);
+        expect(Math.abs(found / total - 1)).toBeLessThan(NUCLEAR_RELATIVE);
+        stepsOf.set(`${name}, ${guess}`, steps);
+      }
+    }
+    expect(stepsOf.get('all equal, 0')).toBe(6);
+    expect(stepsOf.get('all equal, 1')).toBe(4);
+    expect(stepsOf.get('condition 1e20, 1')).toBeGreaterThan(6);
+    expect(stepsOf.get('half of the rank missing, 1')).toBe(4);
   });
 
   test('agrees with one-sided Jacobi rotations', async () => {
