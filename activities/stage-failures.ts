@@ -59,19 +59,19 @@ export class StageFailures {
     }
   }
 
-  async clear(key: string): Promise<void> {
-    await this.store.records.delete(failureKey(key));
+  async clear(key: string, run: string): Promise<void> {
+    await this.store.records.delete(failureKey(key, run));
   }
 
   private async read(key: string, run: string): Promise<Failed> {
-    const chunks = await this.store.records.read(failureKey(key));
+    const chunks = await this.store.records.read(failureKey(key, run));
     const record = chunks === null ? undefined : parsed(new TextDecoder().decode(await collect(chunks)));
     const isOurs = record?.run === run;
     return { run, counts: (isOurs && record.counts) || {}, isOpen: isOurs && record.isOpen === true };
   }
 
   private async write(key: string, failed: Failed): Promise<void> {
-    await this.store.records.put(failureKey(key), [new TextEncoder().encode(JSON.stringify(failed))]);
+    await this.store.records.put(failureKey(key, failed.run), [new TextEncoder().encode(JSON.stringify(failed))]);
   }
 }
 

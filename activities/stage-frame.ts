@@ -160,7 +160,7 @@ async function computed<Result extends StageOutcome>(
   guardPayload(options.stage, result);
   const kept = await stored.save(result, why);
   await new Checkpoints(deps.store).remove(key);
-  await failures.clear(key);
+  await failures.clear(key, host.run);
   const endedAt = startedAt + Math.round(1000 * seconds);
   log.info('stage-finished', result.summary, { seconds, startedAt, endedAt });
   return kept;

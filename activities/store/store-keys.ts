@@ -31,13 +31,18 @@ export function identityKey(stage: string, key: string): string {
   return `identities/${stage}/${key}.json`;
 }
 
-/** Names of batches are for people: whatever is no part of a key becomes a dash. */
 export function checkpointKey(key: string): string {
-  return `checkpoints/${key.replace(/[^A-Za-z0-9._-]/g, '-')}`;
+  return `checkpoints/${asSegment(key)}`;
 }
 
-export function failureKey(key: string): string {
-  return `failures/${key}.json`;
+/** Names of batches are for people, those of activities have slashes: whatever is no part of a key becomes a dash. */
+function asSegment(name: string): string {
+  return name.replace(/[^A-Za-z0-9._-]/g, '-');
+}
+
+/** Runs that compute the same stage at the same time count for themselves. */
+export function failureKey(key: string, run: string): string {
+  return `failures/${asSegment(`${key}.${run}`)}.json`;
 }
 
 /** The segments of a key. Throws Internal for a key that could leave the store. */

@@ -89,6 +89,20 @@ describe('the stage frame', () => {
     expect(divisors).toEqual([1, 2, 4]);
   });
 
+  it('halves the micro-batch also while another run fails in the same stage', async () => {
+    const divisors: Record<string, number[]> = { one: [], two: [] };
+    const attempt = (runId: string): Promise<StageOutcome> => {
+      const body: Body = async (_, { microBatchDivisor }) => {
+        divisors[runId]?.push(microBatchDivisor);
+        throw new NibbleflowError('OutOfMemory', 'out of memory');
+      };
+      const info = { workflowExecution: { workflowId: 'quantize/x', runId } };
+      return new MockActivityEnvironment(info, { logger: new DefaultLogger('ERROR') }).run(stage(body), { value: 1 });
+    };
+    for (const runId of ['one', 'two', 'one', 'two', 'one']) await attempt(runId).catch(() => undefined);
+    expect(divisors).toEqual({ one: [1, 2, 4], two: [1, 2] });
+  });
+
   it('counts attempts by kind of failure', async () => {
     const kinds = ['EngineCrashed', 'Stalled', 'EngineCrashed', 'Stalled'] as const;
     const ends: (boolean | undefined)[] = [];
