@@ -1,5 +1,7 @@
+import { WorkflowExecutionAlreadyStartedError } from '@temporalio/common';
 import {
   ApplicationFailure,
+  CancellationScope,
   defineQuery,
   executeChild,
   isCancellation,
@@ -23,8 +25,8 @@ const MEASURING: ReadonlySet<string> = new Set(['evaluate', 'latency', 'report']
 const REPORT_ROW = 'report';
 
 /**
- * Quantizes one pipeline with many recipes: each cell is a child run, `parallel` of them at a time. A cell that fails does not
- * stop the others; cancelling the sweep cancels its running cells. Fails when every cell has failed.
+ * Quantizes one pipeline with many recipes: each cell is a child run, `parallel` of them at a time. A cell that fails or is
+ * cancelled does not stop the others; cancelling the sweep cancels its running cells. Fails when every cell has failed.
  */
 export async function sweepRecipes(rawSpec: SweepSpec, rawQueues: TaskQueues): Promise<SweepSummary> {
   const spec = parsed(sweepSpecSchema, rawSpec, 'sweep spec');
@@ -85,8 +87,8 @@ class Sweep {
       this.setCell(index, { state: 'done', headline, denoiserBytes, floatDenoiserBytes, workSeconds });
       this.setRow(cell.name, { state: 'done', summary: resultLine(headline), seconds: workSeconds });
     } catch (error) {
-      if (isCancellation(error)) throw error;
-      const message = rootMessage(error).slice(0, 500);
+      if (isCancellation(error) && CancellationScope.current().consideredCancelled) throw error;
+      const message = cellMessage(error).slice(0, 500);
       this.setCell(index, { state: 'failed', message });
       this.setRow(cell.name, { state: 'failed', summary: message.slice(0, 200) });
     }
@@ -155,8 +157,11 @@ function resultLine(headline: SweepCell['headline']): string {
   return headline === null ? '' : `PSNR ${headline.psnrDb.toFixed(2)} dB`;
 }
 
-/** The message of the innermost cause: what the child's stage said. */
-function rootMessage(error: unknown): string {
+/** What became of a cell: in the end the message of the innermost cause, what the child's stage said. */
+function cellMessage(error: unknown): string {
+  if (isCancellation(error)) return 'the run was cancelled';
+  if (error instanceof WorkflowExecutionAlreadyStartedError)
+    return 'this run was started by itself or by another sweep and still goes on: repeat the sweep when it has ended';
   let last = error;
   while (last instanceof Error && last.cause instanceof Error) last = last.cause;
   return last instanceof Error ? last.message : String(last);

@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { RecipeInput } from '../../contracts/recipe.js';
@@ -85,6 +85,26 @@ describe('a sweep', () => {
     const single = JSON.parse(alone.stdout) as RunSummary;
     expect(Object.keys(digestsOf(single)).length).toBeGreaterThan(5);
     expect(Buffer.compare(await readFile(join(home.out, 'unet', 'model.onnx')), inSweep)).toBe(0);
+  });
+
+  it('goes on without a run that somebody cancelled', { timeout: RUN_MS }, async () => {
+    const phases = [{ name: 'endless', layers: ['attention-projection'], steps: 100_000 }];
+    const long = { ...RECIPE, name: 'long', finetuning: { phases, patience: 1000 } };
+    await writeFile(join(home.folder, 'long.json'), JSON.stringify(long));
+    const recipes = ['--recipe', 'recipe.json,long.json', '--parallel', '2', '--threads', '1'];
+    const started = await home.run('sweep', pipeline, ...recipes, '--out', join(home.folder, 'cancelled'), '--detach');
+    expect(started.code, started.stderr).toBe(0);
+    const id = /sweep\/tiny\/\w+/.exec(started.stdout)?.[0] ?? '';
+    const endless = async (): Promise<string | undefined> => {
+      const { runs } = JSON.parse((await home.run('runs', '--output', 'json')).stdout);
+      return runs.find((run: { workflowId: string }) => run.workflowId.includes('/long/'))?.workflowId;
+    };
+    await expect.poll(endless, { timeout: RUN_MS / 2 }).toBeDefined();
+    expect((await home.run('cancel', (await endless()) ?? '')).code).toBe(0);
+    const end = await home.run('attach', id, '--output', 'json');
+    expect(JSON.parse(end.stdout)).toMatchObject({
+      cells: [{ state: 'done' }, { state: 'failed', message: 'the run was cancelled' }],
+    });
   });
 
   it('run again reuses every stage, and says the minutes that making them took', {
