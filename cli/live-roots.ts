@@ -24,10 +24,12 @@ interface RunPlace {
 export async function liveRoots(client: Client, { lastRuns, keep }: RootedRuns): Promise<LiveRoots> {
   const running: RunPlace[] = [];
   const finished: RunPlace[] = keep.map((workflowId) => ({ workflowId }));
-  for await (const { workflowId, runId } of client.workflow.list({
+  let runningSince = Number.POSITIVE_INFINITY;
+  for await (const { workflowId, runId, startTime } of client.workflow.list({
     query: `(${RUNS_QUERY}) AND ExecutionStatus = 'Running'`,
   })) {
     running.push({ workflowId, runId });
+    runningSince = Math.min(runningSince, startTime.getTime());
   }
   let left = lastRuns;
   for await (const { workflowId, runId } of client.workflow.list({
@@ -37,7 +39,8 @@ export async function liveRoots(client: Client, { lastRuns, keep }: RootedRuns):
     left -= 1;
     finished.push({ workflowId, runId });
   }
-  return { running: await refsOfRuns(client, running), finished: await refsOfRuns(client, finished) };
+  const [named, kept] = [await refsOfRuns(client, running), await refsOfRuns(client, finished)];
+  return { running: named, finished: kept, runningSince };
 }
 
 /** Every artifact that a run's history names: what it was started with, what its activities took and gave. */

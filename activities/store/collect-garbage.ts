@@ -67,6 +67,7 @@ function bytesOf(sizes: readonly number[]): number {
 function garbageIn(inventory: StoreInventory, liveness: Liveness): { records: Garbage[]; objects: Garbage[] } {
   const { results, identities, checkpoints, failures, leftovers, objects, used } = inventory;
   const old = (entries: readonly BucketEntry[]) => entries.filter(({ modifiedAt }) => !liveness.isFresh(modifiedAt));
+  const abandoned = (entries: readonly BucketEntry[]) => entries.filter((entry) => !liveness.isLiveCheckpoint(entry));
   const dead = results.filter((result) => !liveness.isLiveResult(result));
   const alive = new Set(results.filter((result) => !dead.includes(result)).map(nameOf));
   const as = (kind: string, entries: readonly BucketEntry[]): Garbage[] => entries.map((entry) => ({ kind, entry }));
@@ -75,14 +76,8 @@ function garbageIn(inventory: StoreInventory, liveness: Liveness): { records: Ga
     records: [
       ...as('results', dead),
       ...as('identities', old(identities.filter((identity) => !alive.has(nameOf(identity))))),
-      ...as(
-        'checkpoints',
-        checkpoints.filter(({ modifiedAt }) => !liveness.isYoung(modifiedAt)),
-      ),
-      ...as(
-        'failure counts',
-        failures.filter(({ modifiedAt }) => !liveness.isYoung(modifiedAt)),
-      ),
+      ...as('checkpoints', abandoned(checkpoints)),
+      ...as('failure counts', abandoned(failures)),
       ...as('leftovers', old([...leftovers, ...unused])),
     ],
     objects: [...objects]

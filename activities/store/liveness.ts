@@ -12,7 +12,8 @@ import { objectKey } from './store-keys.js';
  *   – what the last runs, runs that were asked for, and pinned ones name, but for what is made on the way to a result and is
  *     large (block data of reconstruction);
  *   – what results name that were made or used in the last `keepDays` days (block data: three days);
- *   – what is named by anything of this that lists others, and by the checkpoints of unfinished stages.
+ *   – what is named by anything of this that lists others, and by the checkpoints of unfinished stages, which stay for
+ *     `keepDays` days, and as long as a run goes on that may have written them: a paused one writes no more.
  * A result of which anything is not live is not live. Records of nights, pins and scores in them are never collected.
  */
 
@@ -29,6 +30,8 @@ const READERS = 16;
 export interface LiveRoots {
   /** All of it is kept. */
   readonly running: readonly ArtifactRef[];
+  /** When the oldest of the running runs was started, milliseconds since 1970; Infinity when none runs. */
+  readonly runningSince: number;
   /** Kept but for what is only on the way to a result. */
   readonly finished: readonly ArtifactRef[];
 }
@@ -49,18 +52,19 @@ export class Liveness {
     private readonly bucket: Bucket,
     private readonly inventory: StoreInventory,
     private readonly rule: KeepRule,
+    private readonly runningSince: number,
   ) {}
 
   static async mark(bucket: Bucket, inventory: StoreInventory, roots: LiveRoots, rule: KeepRule): Promise<Liveness> {
-    const found = new Liveness(bucket, inventory, rule);
+    const found = new Liveness(bucket, inventory, rule, roots.runningSince);
     const { results, checkpoints } = inventory;
     for (const { refs } of results) for (const { digest, kind } of refs) found.kinds.set(digest, kind);
-    const young = (days: number, records: readonly StoredRecord[]): ArtifactRef[] =>
-      records
-        .filter((record) => found.age(record.modifiedAt) < Math.max(GRACE_MS, days * DAY_MS))
-        .flatMap(({ refs }) => refs);
-    await found.reach([...roots.running, ...young(rule.keepDays, checkpoints), ...young(PASSING_DAYS, results)]);
-    const kept = [...roots.finished, ...young(rule.keepDays, results)];
+    const named = (records: readonly StoredRecord[]): ArtifactRef[] => records.flatMap(({ refs }) => refs);
+    const young = (days: number): ArtifactRef[] =>
+      named(results.filter(({ modifiedAt }) => found.age(modifiedAt) < Math.max(GRACE_MS, days * DAY_MS)));
+    const unfinished = named(checkpoints.filter((checkpoint) => found.isLiveCheckpoint(checkpoint)));
+    await found.reach([...roots.running, ...unfinished, ...young(PASSING_DAYS)]);
+    const kept = [...roots.finished, ...young(rule.keepDays)];
     await found.reach(kept.filter(({ kind }) => !PASSING_KINDS.has(kind)));
     return found;
   }
@@ -76,8 +80,12 @@ export class Liveness {
     return refs.every(({ digest }) => this.inventory.objects.has(digest) && this.isLiveObject(digest));
   }
 
-  /** For checkpoints and counts of failures: nothing names them. */
-  isYoung(modifiedAt: number): boolean {
+  /** Also of counts of failures: nothing names either. */
+  isLiveCheckpoint({ modifiedAt }: { readonly modifiedAt: number }): boolean {
+    return this.isYoung(modifiedAt) || modifiedAt >= this.runningSince;
+  }
+
+  private isYoung(modifiedAt: number): boolean {
     return this.age(modifiedAt) < Math.max(GRACE_MS, this.rule.keepDays * DAY_MS);
   }
 

@@ -109,7 +109,8 @@ export class LocalStore {
 
   /** The verified file of an artifact, to be read only. Throws MissingArtifact. */
   async path(ref: ArtifactRef): Promise<string> {
-    if (!(await this.isHere(ref.digest)) && !(await this.fetch(ref))) throw missing(ref);
+    const isHere = (await this.isHere(ref.digest)) && (await this.refresh(ref.digest));
+    if (!isHere && !(await this.fetch(ref))) throw missing(ref);
     return this.objectPath(ref.digest);
   }
 
@@ -153,7 +154,9 @@ export class LocalStore {
     return join(this.folder, ...objectKey(digest).split('/'));
   }
 
+  /** An object that is here already stays, marked as used: a new file in its place would not hold up a sweep that has looked at it. */
   private async adopt(temporary: string, ref: ArtifactRef): Promise<void> {
+    if (this.shared === null && (await this.has(ref))) return rm(temporary, { force: true });
     await moveInPlace(temporary, this.objectPath(ref.digest));
     if (this.shared !== null && !(await this.shared.has(ref))) {
       await this.shared.upload(ref.digest, this.objectPath(ref.digest));

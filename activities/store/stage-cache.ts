@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import { type ArtifactKind, type ArtifactRef, artifactRefSchema } from '../../contracts/artifact.js';
 import { canonicalJson } from '../../contracts/canonical-json.js';
+import { NibbleflowError } from '../../contracts/errors.js';
 import { featureSetManifestSchema } from '../../contracts/feature-set-manifest.js';
 import { pipelineManifestSchema } from '../../contracts/stages.js';
 import { collect } from './bucket.js';
@@ -65,11 +66,17 @@ export class StageCache {
     if (!(await this.store.has(ref))) return false;
     const schema = MANIFESTS[ref.kind];
     if (schema === undefined) return true;
-    const manifest = schema.safeParse(await this.store.getJson(ref));
+    const manifest = schema.safeParse(await this.store.getJson(ref).catch(absent));
     if (!manifest.success) return false;
     for (const part of refsIn(manifest.data)) if (!(await this.complete(part))) return false;
     return true;
   }
+}
+
+/** A bucket's object counts as there by its size: that its bytes are others is seen when they come. */
+function absent(error: unknown): undefined {
+  if (error instanceof NibbleflowError && error.kind === 'MissingArtifact') return undefined;
+  throw error;
 }
 
 /** Every artifact reference inside a JSON value. */

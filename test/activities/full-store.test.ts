@@ -46,7 +46,7 @@ describe.skipIf(disk === null)('a stage on a full disk', () => {
       facts: {},
       freeSpace: async () => {
         collections += 1;
-        const roots = { running: [], finished: [] };
+        const roots = { running: [], finished: [], runningSince: Number.POSITIVE_INFINITY };
         await collectGarbage(store.files, { roots, keepDays: 30, now: Date.now(), apply: true });
       },
     };

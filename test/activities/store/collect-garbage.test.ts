@@ -10,12 +10,13 @@ import { LocalStore } from '../../../activities/store/local-store.js';
 import { openBucket } from '../../../activities/store/open-bucket.js';
 import { pin, unpin } from '../../../activities/store/pins.js';
 import { StageCache } from '../../../activities/store/stage-cache.js';
+import { whileSweeping } from '../../../activities/store/sweep-lock.js';
 import type { ArtifactKind, ArtifactRef } from '../../../contracts/artifact.js';
 import { findS3Server, S3ServerForTests } from '../../s3-server.js';
 
 const binary = await findS3Server();
 const DAY_MS = 24 * 3600 * 1000;
-const NOTHING: LiveRoots = { running: [], finished: [] };
+const NOTHING: LiveRoots = { running: [], finished: [], runningSince: Number.POSITIVE_INFINITY };
 
 let folder: string;
 let store: LocalStore;
@@ -98,7 +99,7 @@ describe('collecting garbage', () => {
     await new StageCache(store).save(keyOf('a'), { running });
     await new StageCache(store).save(keyOf('b'), { running, dead });
     await age(400);
-    await collect({ roots: { running: [running], finished: [finished] } });
+    await collect({ roots: { ...NOTHING, running: [running], finished: [finished] } });
     expect(await left(...refs)).toEqual([true, true, false]);
     // A result that can still be used is; one that cannot is not there to mislead.
     expect(await new StageCache(store).load(keyOf('a'))).toEqual({ running });
@@ -123,9 +124,9 @@ describe('collecting garbage', () => {
     await new StageCache(store).save(keyOf('a'), { block });
     await new StageCache(store).save(keyOf('b'), { other });
     await age(4);
-    await collect({ roots: { running: [block], finished: [] } });
+    await collect({ roots: { ...NOTHING, running: [block], finished: [] } });
     expect(await left(block)).toEqual([true]);
-    await collect({ roots: { running: [], finished: [block] } });
+    await collect({ roots: { ...NOTHING, running: [], finished: [block] } });
     expect(await left(block, other)).toEqual([false, true]);
     expect(await store.files.head(`results/aa/${keyOf('a')}.json`)).toBeNull();
   });
@@ -143,6 +144,17 @@ describe('collecting garbage', () => {
       ['unnamed', 1],
     ]);
     expect(await left(block)).toEqual([false]);
+  });
+
+  it('keeps checkpoints that a run may have written which still goes on, as a paused one does', async () => {
+    const block = await artifact('block-data');
+    await new Checkpoints(store).save('paused', 'k', new TextEncoder().encode(JSON.stringify([block])));
+    await age(40);
+    const daysAgo = (days: number): LiveRoots => ({ ...NOTHING, runningSince: Date.now() - days * DAY_MS });
+    expect((await collect({ roots: daysAgo(41), keepDays: 0 })).garbage).toEqual([]);
+    expect(await left(block)).toEqual([true]);
+    const { garbage } = await collect({ roots: daysAgo(39), keepDays: 0 });
+    expect(garbage.map(({ kind }) => kind).sort()).toEqual(['checkpoints', 'unnamed']);
   });
 
   it('collects damaged objects and what killed writers left, and nothing that links lead to', async () => {
@@ -219,24 +231,51 @@ describe('a run that starts while garbage is collected', () => {
     expect(await left(ref)).toEqual([true]);
   });
 
-  it('does not rely on an object that is being deleted: it waits, and finds that it is gone', async () => {
-    const ref = await artifact();
-    await new StageCache(store).save(keyOf('a'), { ref });
-    await age(400);
-    const another = await LocalStore.open(folder);
-    let found: Promise<unknown> | undefined;
+  /** Collects everything, and does something when the sweep has looked at an object for the last time, before it is deleted. */
+  async function beforeDeletion<T>(
+    action: () => Promise<T>,
+    prepare: () => Promise<void> = async () => undefined,
+  ): Promise<T | undefined> {
+    let found: Promise<T> | undefined;
     const remove: Bucket['delete'] = async (key) => {
-      // The sweep has looked at the object for the last time; the run comes between that and the deletion.
       if (key.startsWith('objects/')) {
-        found = another.has(ref);
+        await prepare();
+        found = action();
         await new Promise((resolve) => setTimeout(resolve, 50));
       }
       await store.files.delete(key);
     };
     const bucket = Object.create(store.files, { delete: { value: remove } }) as Bucket;
     await collectGarbage(bucket, { roots: NOTHING, keepDays: 30, now: Date.now(), apply: true });
-    expect(await found).toBe(false);
+    return found;
+  }
+
+  it('does not rely on an object that is being deleted: it waits, and finds that it is gone', async () => {
+    const ref = await artifact();
+    await new StageCache(store).save(keyOf('a'), { ref });
+    await age(400);
+    const another = await LocalStore.open(folder);
+    expect(await beforeDeletion(() => another.has(ref))).toBe(false);
     expect(await left(ref)).toEqual([false]);
+  });
+
+  it('waits for every sweep, not for the first that ends', async () => {
+    const ref = await artifact();
+    await age(400);
+    const another = await LocalStore.open(folder);
+    const otherSweep = (): Promise<void> => whileSweeping(store.files, async () => undefined);
+    expect(await beforeDeletion(() => another.has(ref), otherSweep)).toBe(false);
+    expect(await left(ref)).toEqual([false]);
+  });
+
+  it('has what it stores again as a stream when the sweep is over', async () => {
+    const bytes = new TextEncoder().encode('streamed again');
+    const ref = await store.put('file', bytes);
+    await age(400);
+    const another = await LocalStore.open(folder);
+    expect(await beforeDeletion(() => another.putStream('file', [bytes]))).toEqual(ref);
+    expect(await left(ref)).toEqual([true]);
+    expect(await readdir(store.temporaryFolder)).toEqual([]);
   });
 });
 

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { mkdtemp, readdir, rm, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -6,6 +7,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { StageFailures } from '../../../activities/stage-failures.js';
 import type { Bucket } from '../../../activities/store/bucket.js';
 import { Checkpoints } from '../../../activities/store/checkpoints.js';
+import { dropCache } from '../../../activities/store/drop-cache.js';
 import { FolderBucket } from '../../../activities/store/folder-bucket.js';
 import { LocalStore } from '../../../activities/store/local-store.js';
 import { openBucket } from '../../../activities/store/open-bucket.js';
@@ -115,6 +117,28 @@ for (const { name, skipped, open } of ADAPTERS) {
       await there.get(ref);
       await writeFile(objectPath(there, ref), 'wrong');
       expect(new TextDecoder().decode(await there.get(ref))).toBe('right');
+    });
+
+    it('take a result whose list is damaged in the shared store for a missing one', async () => {
+      const list = await here.putJson('shards', [await here.put('features', bytes('numbers'))]);
+      await new StageCache(here).save(KEY, { list });
+      await bucket.put(objectKey(list), [new Uint8Array(list.sizeBytes)]);
+      expect(await new StageCache(there).load(KEY)).toBeUndefined();
+      expect(await bucket.head(objectKey(list))).toBeNull();
+    });
+
+    it('drop copies that were not used for half a day, and none that is used or nowhere else', async () => {
+      const refs = [await here.put('file', bytes('idle')), await here.put('file', bytes('used'))];
+      const [idle, used] = refs as [ArtifactRef, ArtifactRef];
+      const alone = await here.put('file', bytes('alone'));
+      await bucket.delete(objectKey(alone));
+      const yesterday = new Date(Date.now() - DAY_MS);
+      for (const ref of [idle, used, alone]) await utimes(objectPath(here, ref), yesterday, yesterday);
+      // As a stage does that began long ago and opens the file again and again.
+      await here.path(used);
+      expect(await dropCache(here, true)).toMatchObject({ count: 1, bytes: idle.sizeBytes });
+      expect([idle, used, alone].map((ref) => existsSync(objectPath(here, ref)))).toEqual([false, true, true]);
+      expect(new TextDecoder().decode(await here.get(idle))).toBe('idle');
     });
 
     it('share results, checkpoints and counts of failures', async () => {
