@@ -1,4 +1,4 @@
-import { open } from 'node:fs/promises';
+import { type FileHandle, open } from 'node:fs/promises';
 import type { S3Client } from '@aws-sdk/client-s3';
 import { type Bucket, type BucketEntry, joinChunks } from './bucket.js';
 import { asStoreError, isMissing } from './s3-errors.js';
@@ -70,11 +70,7 @@ export class S3Bucket implements Bucket {
   async putFile(key: string, path: string, sizeBytes: number): Promise<void> {
     const file = await open(path, 'r');
     try {
-      await this.putParts(key, sizeBytes, async (start, end) => {
-        const bytes = new Uint8Array(end - start);
-        await file.read(bytes, 0, bytes.byteLength, start);
-        return bytes;
-      });
+      await this.putParts(key, sizeBytes, (start, end) => bytesOf(file, start, end));
     } finally {
       await file.close();
     }
@@ -170,6 +166,17 @@ export class S3Bucket implements Bucket {
 function absent(error: unknown): null {
   if (isMissing(error)) return null;
   throw error;
+}
+
+/** Bytes `start` to `end` of a file. Throws an Error when it is shorter: what was not read must not be put as zeros. */
+async function bytesOf(file: FileHandle, start: number, end: number): Promise<Uint8Array> {
+  const bytes = new Uint8Array(end - start);
+  for (let done = 0; done < bytes.byteLength; ) {
+    const { bytesRead } = await file.read(bytes, done, bytes.byteLength - done, start + done);
+    if (bytesRead === 0) throw new Error(`a file to be stored ends after ${start + done} bytes, before ${end}`);
+    done += bytesRead;
+  }
+  return bytes;
 }
 
 /** Bytes `start` to `end` of chunks that lie one behind the other. */

@@ -145,6 +145,14 @@ describe.skipIf(binary === null)('an S3 store that cannot be used', () => {
     return openBucket(url.href);
   };
 
+  it('keeps nothing of a file that is shorter than was said, least of all zeros', async () => {
+    const bucket = await openBucket(server?.url('a/prefix') ?? '');
+    const path = join(folder, 'short');
+    await writeFile(path, 'short');
+    await expect(bucket.putFile('objects/ab/short', path, 9)).rejects.toThrow('ends after 5 bytes');
+    expect(await bucket.head('objects/ab/short')).toBeNull();
+  });
+
   it('is refused for good when the bucket does not exist, and says which', async () => {
     const bucket = await wrong((url) => {
       url.hostname = 'no-such-bucket';
