@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { NibbleflowError } from '../contracts/errors.js';
 import {
   createLease,
+  emptyLease,
   filesOf,
   highestLeases,
   isEngineAlive,
@@ -190,8 +191,14 @@ export class DeviceLease {
     if (this.isOver) return;
     this.isOver = true;
     clearInterval(this.renewing);
-    if (this.isCurrent()) this.write({ ...this.file, isReleased: true });
     this.onRelease();
+    if (!this.isCurrent()) return;
+    try {
+      this.write({ ...this.file, isReleased: true });
+    } catch {
+      // On a disk that is full the file can still be emptied, and an empty one is nobody's.
+      emptyLease(this.folder, this.file);
+    }
   }
 
   private isCurrent(): boolean {

@@ -1,4 +1,14 @@
-import { linkSync, readdirSync, readFileSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  linkSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { isRunning, type ProcessRef } from './process-ref.js';
@@ -67,6 +77,11 @@ export function rewriteLease(folder: string, lease: LeaseFile): void {
   const temporary = `${path}.${process.pid}.tmp`;
   writeFileSync(temporary, JSON.stringify(lease));
   renameSync(temporary, path);
+}
+
+/** Leaves the token, and nobody who has it. */
+export function emptyLease(folder: string, { device, token }: LeaseFile): void {
+  truncateSync(leasePath(folder, device, token));
 }
 
 /** Says that the holder lives, to other machines. */

@@ -151,6 +151,18 @@ describe('the lease of a device', () => {
     second.assertHeld();
   });
 
+  it('is given back also where nothing can be written any more, and its token is not given out again', async () => {
+    const lease = await take(new DeviceLeases(folder, 5));
+    const [name = ''] = readdirSync(folder);
+    // A folder where the temporary file would be, as good as a disk that is full.
+    mkdirSync(join(folder, `${name}.${process.pid}.tmp`));
+    lease.release();
+    expect(listLeases(folder)).toEqual([]);
+    const next = await take(new DeviceLeases(folder, 5));
+    expect(next.token).toBe(lease.token + 1);
+    next.release();
+  });
+
   it('is refused in a folder of somebody else', async () => {
     mkdirSync(base, { recursive: true });
     writeFileSync(folder, 'a file');
