@@ -41,8 +41,10 @@ export async function retryRun(id: string, options: RetryOptions): Promise<ExitC
       summary: (await description.staticSummary()) ?? workflowId,
       details: (await description.staticDetails()) ?? '',
     });
+    if (run.attached) say('It runs already: what it was started with counts, not these options.');
     const code = await followSubmitted(run, options);
-    if (!options.detach && code === 0 && start !== undefined) await tellRecomputed(run.handle, start, options.output);
+    if (!options.detach && code === 0 && start !== undefined && !run.attached)
+      await tellRecomputed(run.handle, start, options.output);
     return code;
   });
 }
