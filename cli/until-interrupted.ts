@@ -1,4 +1,5 @@
 import type { ExitCode } from '../contracts/errors.js';
+import { SAME_PRESS_MS } from './stop-watching.js';
 
 const SIGNALS = ['SIGINT', 'SIGTERM'] as const;
 
@@ -9,8 +10,8 @@ const SIGNALS = ['SIGINT', 'SIGTERM'] as const;
 export async function untilInterrupted(work: (signal: AbortSignal) => Promise<ExitCode>): Promise<ExitCode> {
   const abort = new AbortController();
   const interrupt = (): void => {
-    stopListening();
     abort.abort();
+    setTimeout(stopListening, SAME_PRESS_MS).unref();
   };
   const stopListening = (): void => {
     for (const name of SIGNALS) process.off(name, interrupt);
