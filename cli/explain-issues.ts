@@ -16,6 +16,13 @@ function explainIssue(issue: Issue, schema: z.ZodType): string {
   return path === '' ? issue.message : `${path}: ${issue.message}`;
 }
 
+/** Where the first problem was written: the `--set` that set it, else the file. */
+export function issuePlace(error: z.ZodError, settings: readonly string[], file: string): string {
+  const path = pathText(error.issues[0]?.path ?? []);
+  const setting = settings.findLast((text) => text.slice(0, text.indexOf('=')) === path);
+  return setting === undefined ? file : `--set ${setting}`;
+}
+
 /** "unknown setting weights.bit; did you mean weights.bits?", or the list of known ones. */
 export function unknownKey(path: readonly PropertyKey[], schema: z.ZodType): string {
   const parent = path.slice(0, -1);

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { NibbleflowError, nearestName } from '../contracts/errors.js';
 import { type Protocol, protocolSchema } from '../contracts/protocol.js';
 import { SET_METRICS } from '../evaluation/metrics/set-metrics.js';
-import { explainIssues } from './explain-issues.js';
+import { explainIssues, issuePlace } from './explain-issues.js';
 import { builtInNames, layeredSettings, type SettingsKind } from './layered-settings.js';
 import { packageRoot } from './package-root.js';
 
@@ -31,7 +31,9 @@ export async function loadProtocol(nameOrFile: string, settings: readonly string
   const { $schema: _, ...merged } = await layeredSettings(PROTOCOLS, nameOrFile, settings, cwd);
   const parsed = protocolSchema.safeParse(merged);
   if (!parsed.success) {
-    throw new NibbleflowError('InvalidInput', explainIssues(parsed.error, protocolSchema), { where: nameOrFile });
+    throw new NibbleflowError('InvalidInput', explainIssues(parsed.error, protocolSchema), {
+      where: issuePlace(parsed.error, settings, nameOrFile),
+    });
   }
   for (const metric of parsed.data.metrics) checkMetric(metric, nameOrFile);
   return parsed.data;

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { NibbleflowError } from '../contracts/errors.js';
 import { type Recipe, recipeSchema } from '../contracts/recipe.js';
-import { explainIssues } from './explain-issues.js';
+import { explainIssues, issuePlace } from './explain-issues.js';
 import { builtInNames, isSettings, layeredSettings, type Settings, type SettingsKind } from './layered-settings.js';
 import { packageRoot } from './package-root.js';
 
@@ -32,8 +32,13 @@ export async function loadRecipe(nameOrFile: string, settings: readonly string[]
   const merged = await layeredSettings(RECIPES, nameOrFile, settings, cwd);
   refuseIdleGroups(merged, nameOrFile);
   const parsed = recipeSchema.safeParse(merged);
-  if (parsed.success) return parsed.data;
-  throw new NibbleflowError('InvalidRecipe', explainIssues(parsed.error, recipeSchema), { where: nameOrFile });
+  if (parsed.success) {
+    refuseIdleWeightGroups(parsed.data, settings);
+    return parsed.data;
+  }
+  throw new NibbleflowError('InvalidRecipe', explainIssues(parsed.error, recipeSchema), {
+    where: issuePlace(parsed.error, settings, nameOrFile),
+  });
 }
 
 /** A group size that was asked for and that stored ranges would never look at: only the settings as written tell. */
@@ -48,5 +53,16 @@ function refuseIdleGroups({ activations }: Settings, where: string): void {
       where,
       fix: 'Set activations.groupSize to null, or activations.ranges to dynamic.',
     },
+  );
+}
+
+/** `--set weights.groupSize=…` on a recipe whose weights have a scale per channel would change nothing, and a sweep over it compare equals. */
+function refuseIdleWeightGroups({ weights }: Recipe, settings: readonly string[]): void {
+  const where = settings.find((setting) => setting.startsWith('weights.groupSize='));
+  if (where === undefined || weights.granularity === 'group') return;
+  throw new NibbleflowError(
+    'InvalidRecipe',
+    `weights.groupSize: only granularity group has groups, and weights.granularity is ${weights.granularity}`,
+    { where: `--set ${where}`, fix: 'Add --set weights.granularity=group.' },
   );
 }

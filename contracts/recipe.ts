@@ -15,7 +15,7 @@ import {
  */
 
 const bits = z.number().int().min(2).max(8);
-const groupSize = z.union([z.literal(16), z.literal(32), z.literal(64), z.literal(128)]);
+const groupSize = z.literal([16, 32, 64, 128]);
 
 export const weightSettingsSchema = z
   .strictObject({

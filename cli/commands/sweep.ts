@@ -17,7 +17,7 @@ export function sweepCommand(run: CommandAction): Command {
   return addRunOptions(command, 'w4a4')
     .addHelpText(
       'after',
-      '\nRecipes and values are separated by commas.\n\nExamples:\n  nibbleflow sweep ./my-pipeline --recipe w8a8,w4a4\n  nibbleflow sweep ./my-pipeline --recipe w4a8 --set weights.bits=4,8 --set weights.groupSize=32,64 --parallel 1',
+      '\nRecipes and values are separated by commas.\n\nExamples:\n  nibbleflow sweep ./my-pipeline --recipe w8a8,w4a4\n  nibbleflow sweep ./my-pipeline --recipe w4a8 --set weights.bits=4,8 --set activations.bits=6,8 --parallel 1',
     )
     .action((folder: string, options: RunOptions & { parallel: string }) =>
       run(() => {

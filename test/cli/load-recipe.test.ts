@@ -85,6 +85,20 @@ describe('recipes', () => {
     });
   });
 
+  it('say which --set is wrong, and what it may be', async () => {
+    await write('mine.yaml', 'weights: { granularity: channel }\n');
+    await expect(load('mine.yaml', 'weights.groupSize=8')).rejects.toMatchObject({
+      message: expect.stringContaining('16|32|64|128'),
+      where: '--set weights.groupSize=8',
+    });
+    await expect(load('mine.yaml', 'weights.groupSize=32')).rejects.toMatchObject({
+      message: expect.stringContaining('weights.granularity is channel'),
+      where: '--set weights.groupSize=32',
+    });
+    const grouped = await load('mine.yaml', 'weights.groupSize=32', 'weights.granularity=group');
+    expect(grouped.weights).toMatchObject({ granularity: 'group', groupSize: 32 });
+  });
+
   it('say that a file or name does not exist', async () => {
     await expect(load('nothing.yaml')).rejects.toMatchObject({ message: expect.stringContaining('does not exist') });
     await expect(load('nothing')).rejects.toMatchObject({ message: expect.stringContaining('Built-in recipes') });
