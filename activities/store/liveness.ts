@@ -11,7 +11,7 @@ import { objectKey } from './store-keys.js';
  *   – what running runs name in their histories;
  *   – what the last runs, runs that were asked for, and pinned ones name, but for what is made on the way to a result and is
  *     large (block data of reconstruction);
- *   – what results name that were made or used in the last `keepDays` days (block data: three days);
+ *   – what results name that were made or used in the last `keepDays` days (block data: three days at most);
  *   – what is named by anything of this that lists others, and by the checkpoints of unfinished stages, which stay for
  *     `keepDays` days, and as long as a run goes on that may have written them: a paused one writes no more.
  * A result of which anything is not live is not live. Records of nights, pins and scores in them are never collected.
@@ -63,9 +63,11 @@ export class Liveness {
     const young = (days: number): ArtifactRef[] =>
       named(results.filter(({ modifiedAt }) => found.age(modifiedAt) < Math.max(GRACE_MS, days * DAY_MS)));
     const unfinished = named(checkpoints.filter((checkpoint) => found.isLiveCheckpoint(checkpoint)));
-    await found.reach([...roots.running, ...unfinished, ...young(PASSING_DAYS)]);
+    const isPassing = ({ kind }: ArtifactRef): boolean => PASSING_KINDS.has(kind);
+    const passing = young(Math.min(PASSING_DAYS, rule.keepDays)).filter(isPassing);
+    await found.reach([...roots.running, ...unfinished, ...passing]);
     const kept = [...roots.finished, ...young(rule.keepDays)];
-    await found.reach(kept.filter(({ kind }) => !PASSING_KINDS.has(kind)));
+    await found.reach(kept.filter((ref) => !isPassing(ref)));
     return found;
   }
 

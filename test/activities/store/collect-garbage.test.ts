@@ -93,6 +93,16 @@ describe('collecting garbage', () => {
     expect(await left(file, pipeline, list)).toEqual([false, false, false]);
   });
 
+  it('keeps for no longer than it is asked to', async () => {
+    const refs = [await artifact(), await artifact('block-data')];
+    await new StageCache(store).save(keyOf('a'), { refs });
+    await age(2);
+    await collect({ keepDays: 3 });
+    expect(await left(...refs)).toEqual([true, true]);
+    await collect({ keepDays: 0 });
+    expect(await left(...refs)).toEqual([false, false]);
+  });
+
   it('keeps what runs name, however old it is', async () => {
     const refs = [await artifact(), await artifact(), await artifact()];
     const [running, finished, dead] = refs as [ArtifactRef, ArtifactRef, ArtifactRef];
