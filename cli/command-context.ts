@@ -6,6 +6,7 @@ import { QUANTIZE_WORKFLOW } from '../contracts/run-summary.js';
 import { SWEEP_WORKFLOW } from '../contracts/sweep.js';
 import { say } from './console-output.js';
 import { type LoadedConfig, loadConfig } from './load-config.js';
+import { checkStoreUrl } from './open-store.js';
 import { attachClient } from './server/clients.js';
 import { connectionSettings, openClient } from './server/connection.js';
 import { ensureServices } from './server/ensure-services.js';
@@ -21,6 +22,7 @@ export interface ServerContext {
 /** Starts server and worker when needed, connects, and keeps both from going idle while `action` runs. */
 export async function withServer<T>(action: (context: ServerContext) => Promise<T>): Promise<T> {
   const loaded = await loadConfig(process.cwd());
+  checkStoreUrl(loaded);
   const detach = attachClient(new RunFolder(loaded.stateDir));
   try {
     const services = await ensureServices(loaded, say);

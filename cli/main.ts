@@ -66,6 +66,12 @@ const COMMANDS: readonly ((run: CommandAction) => Command)[] = [
   schemaCommand,
 ];
 
+/** `nibbleflow logs RUN | head` has enough when the reader has: no failure. */
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') process.exit(0);
+  throw error;
+});
+
 /** Runs the command line. The only place that sets exit codes. */
 async function main(args: readonly string[]): Promise<ExitCode> {
   let code: ExitCode = 0;

@@ -19,7 +19,7 @@ const PARAMETERS = ['region', 'endpoint', 'pathStyle'] as const;
 const FIX = 'Write s3://bucket/prefix?region=…&endpoint=https://…&pathStyle=true, or file:///a/shared/folder.';
 
 /**
- * Reads `s3://bucket/prefix?region=…&endpoint=…&pathStyle=true` or `file:///folder`. Throws StoreRefused, also for
+ * Reads `s3://bucket/prefix?region=…&endpoint=…&pathStyle=true` or `file:///folder`. Throws InvalidInput, also for
  * credentials in the URL: URLs are shown and logged.
  */
 export function parseStoreUrl(url: string): StoreLocation {
@@ -62,5 +62,5 @@ function shown(url: string): string {
 }
 
 function wrong(what: string, where: string): NibbleflowError {
-  return new NibbleflowError('StoreRefused', `the store cannot be used: ${what}`, { where, fix: FIX });
+  return new NibbleflowError('InvalidInput', `the store cannot be used: ${what}`, { where, fix: FIX });
 }

@@ -3,6 +3,7 @@ import type { CommandAction } from '../command-result.js';
 import { configOrigins, type SettingRow } from '../config-origins.js';
 import { type OutputFormat, print, say } from '../console-output.js';
 import { loadConfig } from '../load-config.js';
+import { checkStoreUrl } from '../open-store.js';
 import { outputOption } from '../run-options.js';
 import { connectionSettings } from '../server/connection.js';
 import { textColumns } from '../text-columns.js';
@@ -44,15 +45,17 @@ function pathCommand(run: CommandAction): Command {
     .exitOverride()
     .action((options: { output: OutputFormat }) =>
       run(async () => {
-        const { file, stateDir, storeDir } = await loadConfig(process.cwd());
-        if (options.output !== 'text') print(JSON.stringify({ schemaVersion: 1, file, stateDir, storeDir }));
+        const loaded = await loadConfig(process.cwd());
+        checkStoreUrl(loaded);
+        const { file, stateDir, storeDir, storeUrl } = loaded;
+        if (options.output !== 'text') print(JSON.stringify({ schemaVersion: 1, file, stateDir, storeDir, storeUrl }));
         else {
           const none = '(none: built-in defaults)';
           print(
             textColumns([
               ['config file', file ?? none],
               ['state', stateDir],
-              ['store', storeDir],
+              ['store', storeUrl === null ? storeDir : `${storeUrl}, with a cache in ${storeDir}`],
             ]),
           );
         }
@@ -67,9 +70,10 @@ function checkCommand(run: CommandAction): Command {
     .exitOverride()
     .action(() =>
       run(async () => {
-        const { file } = await loadConfig(process.cwd());
+        const loaded = await loadConfig(process.cwd());
+        checkStoreUrl(loaded);
         await connectionSettings();
-        say(`ok: ${file ?? 'no temporal.config.ts, built-in defaults'}`);
+        say(`ok: ${loaded.file ?? 'no temporal.config.ts, built-in defaults'}`);
         return 0;
       }),
     );

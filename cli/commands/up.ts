@@ -3,6 +3,7 @@ import type { ExitCode } from '../../contracts/errors.js';
 import type { CommandAction } from '../command-result.js';
 import { say } from '../console-output.js';
 import { loadConfig } from '../load-config.js';
+import { checkStoreUrl } from '../open-store.js';
 import { parsePort } from '../parse-port.js';
 import { connectionSettings } from '../server/connection.js';
 import { runningServices } from '../server/ensure-services.js';
@@ -22,6 +23,7 @@ export function upCommand(run: CommandAction): Command {
 
 async function up(options: { port?: string; uiPort?: string }): Promise<ExitCode> {
   const loaded = await loadConfig(process.cwd());
+  checkStoreUrl(loaded);
   const { devServer } = loaded.config;
   const port = options.port === undefined ? devServer.port : parsePort('--port', options.port);
   const uiPort = options.uiPort === undefined ? devServer.uiPort : parsePort('--ui-port', options.uiPort);

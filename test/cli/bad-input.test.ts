@@ -10,7 +10,7 @@ import {
   TensorProto_DataType,
   TensorProtoSchema,
 } from '../../models/onnx/onnx_pb.js';
-import { runCli, runCliWithoutPrivileges } from './run-cli.js';
+import { runCli, runCliWithoutPrivileges, spawnCli } from './run-cli.js';
 
 const PIPELINE = join(packageRoot(), 'models', 'zoo', 'emoji-t2i');
 let folder: string;
@@ -126,6 +126,12 @@ describe('bad input ends with one message and the documented exit code', () => {
 
   it('a number of threads that is none', () => expectRefusal(quantize(PIPELINE, '--threads', 'many'), 2, /threads/));
 
+  it.each(['runs', 'up', 'config check', 'config path'])('a store URL with a key in it: %s', async (command) => {
+    const env = { NIBBLEFLOW_HOME: home, NIBBLEFLOW_STORE: 's3://name:swordfish@bucket' };
+    await expectRefusal(command.split(' '), 2, /credentials do not belong in the URL/, env);
+    expect((await runCli(command.split(' '), env)).stderr).not.toMatch(/swordfish/);
+  });
+
   it('an output below a file', () =>
     expectRefusal(quantize(PIPELINE, '--out', join(folder, 'recipe.yaml', 'out')), 3, /OutputNotWritable/));
 
@@ -172,4 +178,15 @@ describe('bad input ends with one message and the documented exit code', () => {
     const { stderr } = await runCli([...quantize(join(folder, 'gone')), '--debug'], { NIBBLEFLOW_HOME: home });
     expect(stderr).toMatch(/\n\s+at /);
   });
+});
+
+it('a reader that has read enough is no failure', async () => {
+  const child = spawnCli(['doctor', '--output', 'jsonl'], { NIBBLEFLOW_HOME: home });
+  let stderr = '';
+  child.stderr?.on('data', (chunk: Buffer) => {
+    stderr += chunk.toString();
+  });
+  child.stdout?.destroy();
+  const code = await new Promise((resolve) => child.once('close', resolve));
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
 });

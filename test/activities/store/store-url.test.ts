@@ -5,7 +5,7 @@ const refusal = (url: string): string => {
   try {
     parseStoreUrl(url);
   } catch (error) {
-    expect(error).toMatchObject({ kind: 'StoreRefused' });
+    expect(error).toMatchObject({ kind: 'InvalidInput' });
     return (error as Error).message;
   }
   throw new Error(`${url} was not refused`);
