@@ -32,7 +32,10 @@ async function refuseOthers(handle: WorkflowHandle, verb: string): Promise<void>
   const { status, type } = await handle.describe();
   const where = handle.workflowId;
   if (status.name !== 'RUNNING') {
-    throw new NibbleflowError('InvalidInput', `the run does not run: it is ${status.name.toLowerCase()}`, { where });
+    throw new NibbleflowError('InvalidInput', `the run is not running: it is ${status.name.toLowerCase()}`, {
+      where,
+      fix: 'nibbleflow retry starts a run again.',
+    });
   }
   if (type !== SWEEP_WORKFLOW) return;
   throw new NibbleflowError('InvalidInput', `a sweep cannot be ${verb}d as a whole`, {

@@ -19,16 +19,18 @@ export function outputOption(): Option {
     .default('text');
 }
 
+/** An option that may be given several times: a list, empty without it. */
+export function repeatable(flags: string, description: string): Option {
+  return new Option(flags, `${description}; repeatable`)
+    .argParser((value: string, before: readonly string[]) => [...before, value])
+    .default([], 'none');
+}
+
 /** Adds the options that decide what is done and where. */
 export function addRunOptions(command: Command, defaultRecipe: string): Command {
   return command
     .option('--recipe <name|file>', 'built-in recipe, or a YAML or JSON file', defaultRecipe)
-    .option(
-      '--set <path=value>',
-      'change one setting of the recipe; repeatable',
-      (value: string, before: readonly string[]) => [...before, value],
-      [],
-    )
+    .addOption(repeatable('--set <path=value>', 'change one setting of the recipe'))
     .option('--device <device>', 'cpu, webgpu or cuda (default: temporal.config.ts, else cpu)')
     .option('--threads <n>', 'threads of the engine (default: all cores)')
     .addOption(outputOption());

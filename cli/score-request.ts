@@ -60,7 +60,12 @@ function namedMetric(name: string, spec: ExtractorSpec, paired: boolean): SetMet
   const nearest = nearestName(name, known);
   throw new NibbleflowError('InvalidInput', `there is no metric ${name === '' ? 'without a name' : name}`, {
     where: '--metrics',
-    fix: nearest === undefined ? `Metrics: ${known.join(', ')}` : `Did you mean ${nearest}?`,
+    fix:
+      name === 'fid'
+        ? 'FID is the metric frechet with --extractor inception-2015.'
+        : nearest === undefined
+          ? `Metrics: ${known.join(', ')}`
+          : `Did you mean ${nearest}?`,
   });
 }
 

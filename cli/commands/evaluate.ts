@@ -2,7 +2,7 @@ import { Command, Option } from 'commander';
 import { NibbleflowError } from '../../contracts/errors.js';
 import type { CommandAction } from '../command-result.js';
 import { addExtractorOptions, RESIZE_MODES } from '../extractor-options.js';
-import { outputOption } from '../run-options.js';
+import { outputOption, repeatable } from '../run-options.js';
 import type { EvaluateOptions } from '../start-evaluation.js';
 
 interface Options extends EvaluateOptions {
@@ -27,12 +27,7 @@ export function evaluateCommand(run: CommandAction): Command {
       'standard',
     )
     .option('--samples <n>', 'pictures; part of the name of every score')
-    .option(
-      '--set <path=value>',
-      'change one setting of the protocol, e.g. settings.kidSubsets=50; repeatable',
-      (value: string, before: readonly string[]) => [...before, value],
-      [],
-    )
+    .addOption(repeatable('--set <path=value>', 'change one setting of the protocol, e.g. settings.kidSubsets=50'))
     .option('--extractor <name|folder>', 'what looks at the pictures; `nibbleflow extractor list` names them')
     .addOption(new Option('--resize <mode>', 'how pictures get its size').choices(RESIZE_MODES))
     .option('--out <folder>', 'where report and scores go (default: ./<pipeline>-evaluation)')

@@ -6,7 +6,7 @@ import { type OutputFormat, print, say } from '../console-output.js';
 import { loadConfig } from '../load-config.js';
 import { checkStore, openStore } from '../open-store.js';
 import { printGarbage } from '../print-garbage.js';
-import { outputOption } from '../run-options.js';
+import { outputOption, repeatable } from '../run-options.js';
 
 interface GcOptions {
   readonly apply?: boolean;
@@ -22,12 +22,7 @@ export function gcCommand(run: CommandAction): Command {
     .description('show what of the store nothing needs any more; --apply deletes it')
     .enablePositionalOptions()
     .option('--apply', 'delete it')
-    .option(
-      '--keep <run>',
-      'keep all that this run named; repeatable',
-      (run: string, before: string[]) => [...before, run],
-      [],
-    )
+    .addOption(repeatable('--keep <run>', 'keep all that this run named'))
     .option('--keep-days <n>', 'keep results that were made or used in the last days (default: store.keepDays)')
     .option('--keep-runs <n>', 'keep all that the last runs named (default: store.keepRuns)')
     .addOption(outputOption())

@@ -1,6 +1,7 @@
 import { Command, Option } from 'commander';
 import type { CommandAction } from '../command-result.js';
 import { addExtractorOptions, type ExtractorOptions } from '../extractor-options.js';
+import { repeatable } from '../run-options.js';
 
 /** How `score` prints its scores. */
 export const SCORE_FORMATS = ['text', 'json', 'md'] as const;
@@ -24,12 +25,7 @@ export function scoreCommand(run: CommandAction): Command {
       '--metrics <names>',
       'rows of the metric table, with commas between (default: all that the extractor allows)',
     )
-    .option(
-      '--set <path=value>',
-      'change one setting of the metrics, e.g. settings.kidSubsets=50; repeatable',
-      (value: string, before: readonly string[]) => [...before, value],
-      [],
-    )
+    .addOption(repeatable('--set <path=value>', 'change one setting of the metrics, e.g. settings.kidSubsets=50'))
     .option('--paired', 'also compare pictures of the same file name: psnr, ssim, lpips')
     .addOption(
       new Option('--output <format>', 'what stdout gets; json is an array').choices(SCORE_FORMATS).default('text'),

@@ -26,7 +26,7 @@ export function workerCommand(run: CommandAction): Command {
         .choices(['text', 'json'])
         .default(process.stderr.isTTY ? 'text' : 'json'),
     )
-    .option('--make-current', 'with worker.versioning: new runs start on this version from now on', false)
+    .option('--make-current', 'with worker.versioning: new runs start on this version from now on')
     .addHelpText('after', '\nExample:\n  TEMPORAL_ADDRESS=temporal:7233 NIBBLEFLOW_STORE=s3://quant nibbleflow worker')
     .action((options: WorkerOptions) => run(() => worker(options)));
 }

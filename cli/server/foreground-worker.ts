@@ -13,7 +13,7 @@ export type LogFormat = 'text' | 'json';
 export interface ForegroundOptions {
   readonly log: LogFormat;
   /** New runs start on this worker's version from now on. */
-  readonly makeCurrent: boolean;
+  readonly makeCurrent?: boolean;
 }
 
 const INFO = 30;

@@ -20,7 +20,6 @@ export function pipelineText({ name, verdict, failure, metrics }: NightPipeline)
 
 /** What did not run since the night before. */
 export function absenceText({ missed, skipped, absent }: NightRecord): string[] {
-  const nights = (count: number): string => (count === 1 ? '1 night' : `${count} nights`);
   const lines: string[] = [];
   if (missed > 0) lines.push(`${nights(missed)} missed: the server was down for longer than the catch-up window`);
   if (skipped > 0) lines.push(`${nights(skipped)} skipped: the night before still ran`);
@@ -33,5 +32,9 @@ function metricText(metric: NightMetric): string {
   const { name, value, baseline, baselineNights, unit, note } = metric;
   const shown = `${name} ${scoreValue(metric, value)}${unit === 'dB' ? ' dB' : ''}`;
   if (baseline === null) return `${shown}${note === '' ? '' : ` (${note})`}`;
-  return `${shown}, baseline ${scoreValue(metric, baseline)} (${baselineNights} nights)`;
+  return `${shown}, baseline ${scoreValue(metric, baseline)} (${nights(baselineNights)})`;
+}
+
+function nights(count: number): string {
+  return count === 1 ? '1 night' : `${count} nights`;
 }

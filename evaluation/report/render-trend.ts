@@ -69,7 +69,7 @@ function panelFigure(panel: TrendPanel, absent: NightTrend['absent']): Html {
   return html`<figure>
 <figcaption><b>${metricName(metric)}</b> <code>${name}</code>${unit === '' ? '' : ` in ${unit}`}${direction}${last && html` · last ${scoreValue(panel, last.value)}, ${last.verdict}`}</figcaption>
 ${svgTrendChart(panel, absent)}
-<details><summary class="hint">The last ${Math.min(TABLE_ROWS, points.length)} nights</summary>
+<details><summary class="hint">${points.length === 1 ? 'The only night' : `The last ${Math.min(TABLE_ROWS, points.length)} nights`}</summary>
 <div class="scroll"><table class="layers"><thead><tr><th scope="col">Due (UTC)</th><th scope="col">Value</th><th scope="col">Interval</th><th scope="col">Baseline</th><th scope="col" class="text">Verdict</th></tr></thead><tbody>
 ${[...points]
   .slice(-TABLE_ROWS)

@@ -168,6 +168,13 @@ describe('folders and options that cannot be used', () => {
   it('an unknown metric, with the nearest one', () =>
     expectRefusal(['score', good, good, '--metrics', 'frechet,mint'], /no metric mint/, /Did you mean mind\?/));
 
+  it('FID by its name, with what it is here', () =>
+    expectRefusal(
+      ['score', good, good, '--metrics', 'fid'],
+      /no metric fid/,
+      /frechet with --extractor inception-2015/,
+    ));
+
   it('a metric of pairs without pairs', () =>
     expectRefusal(['score', good, good, '--metrics', 'psnr'], /Add --paired/));
 
